@@ -1,0 +1,289 @@
+//! The checksum that an `xdp_frame` has no room for.
+//!
+//! A sending stack leaves TCP and UDP checksums to the device (`CHECKSUM_PARTIAL`): the field holds
+//! the folded sum of the pseudo-header, not complemented. [`complete`] does what a device would do:
+//! sum the segment as it stands, that seed included, fold, complement, store. A checksum that is
+//! whole is never touched, so what was corrupt stays corrupt.
+//!
+//! All sums are of native-order words: the one's complement sum does not care (RFC 1071, 2.B).
+
+use super::{END, Family, PKT};
+use crate::assembler::Assembler;
+use crate::helper::Helper;
+use crate::label::Target;
+use crate::net::{eth, ipv4, ipv6, proto, tcp, udp};
+use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, R5, R8, R9, Reg};
+
+/// The segment's first byte.
+const L4: Reg = R1;
+/// Its length in bytes, from the IP header: frames may carry padding after it.
+const LEN: Reg = R2;
+/// The pseudo-header's sum.
+const PSEUDO: Reg = R3;
+/// TCP or UDP.
+const PROTO: Reg = R4;
+/// Where the checksum stands.
+const FIELD: Reg = R8;
+
+/// Stack slot of the pseudo-header's sum while registers are short.
+const KEPT: i16 = -16;
+
+/// No segment is longer: a frame that a native program sees whole lies within one page.
+const MAX_LEN: i32 = 4095;
+/// Bytes that the loop of [`sum`] takes a round.
+const BLOCK: i32 = 256;
+
+/// Prepares [`complete`]: sets [`L4`], [`LEN`], [`PSEUDO`] and [`PROTO`], or goes to `none` where there is
+/// no checksum to complete: ICMP, which the kernel sums itself, and fragments, which it sums before it
+/// cuts. Needs a datagram that `parse::ip` let through. Loses `r5`.
+pub fn pseudo_header(asm: &mut Assembler, family: Family, none: &impl Target) {
+    const IP: i16 = eth::LEN;
+    match family {
+        Family::V4 => {
+            asm.load(R5, PKT.u16(IP + ipv4::FLAGS_FRAGMENT), "flags and fragment offset");
+            asm.be16(R5, "in host order");
+            asm.jump_if(R5.has(ipv4::FRAGMENT), none, "a fragment");
+            asm.load(PROTO, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
+            asm.jump_if(PROTO.eq(proto::ICMP), none, "ICMP");
+            asm.load(LEN, PKT.u16(IP + ipv4::TOTAL_LENGTH), "total length");
+            asm.be16(LEN, "in host order");
+            asm.sub(LEN, i32::from(ipv4::LEN), "without the header: the segment's length");
+            addresses(asm, IP + ipv4::SRC, 2);
+        }
+        Family::V6 => {
+            asm.load(PROTO, PKT.u8(IP + ipv6::NEXT_HEADER), "next header");
+            asm.jump_if(PROTO.eq(proto::ICMPV6), none, "ICMPv6");
+            asm.load(LEN, PKT.u16(IP + ipv6::PAYLOAD_LENGTH), "payload length");
+            asm.be16(LEN, "in host order: the segment's length");
+            addresses(asm, IP + ipv6::SRC, 8);
+        }
+    }
+    asm.mov(R5, PROTO, "protocol");
+    asm.be16(R5, "in network order");
+    asm.add(PSEUDO, R5, "+ protocol");
+    asm.mov(R5, LEN, "length");
+    asm.be16(R5, "in network order");
+    asm.add(PSEUDO, R5, "+ length");
+    fold(asm, PSEUDO, R5, 3);
+    let header = IP + if family == Family::V4 { ipv4::LEN } else { ipv6::LEN };
+    asm.mov(L4, PKT, "the segment");
+    asm.add(L4, i32::from(header), "after Ethernet and IP");
+}
+
+/// `PSEUDO` = sum of `words` 32-bit words at `off`. Loses `r5`.
+fn addresses(asm: &mut Assembler, off: i16, words: i16) {
+    asm.load(PSEUDO, PKT.u32(off), "source and destination address");
+    for word in 1..words {
+        asm.load(R5, PKT.u32(off + 4 * word), "next word");
+        asm.add(PSEUDO, R5, "+");
+    }
+}
+
+/// Completes the checksum of the segment that [`pseudo_header`] found; goes on after it.
+///
+/// - Partial: it is completed. A result of 0 is written as 0xffff, as `skb_checksum_help` does
+///   (net/core/dev.c): in UDP 0 would mean that there is none (RFC 768), in TCP both are zero.
+/// - TCP, whole: untouched, right or wrong.
+/// - UDP, whole or absent: a tunnel's outer header may look so while the checksum *inside* is still
+///   partial (Documentation/networking/checksum-offloads.rst, "LCO"). One that does not verify, or
+///   has none, goes to `pass`: the kernel still knows what is missing.
+///
+/// Also to `pass`: segments shorter than their header. Loses `r0` to `r5`, `r8`, `r9` and 8 bytes of
+/// stack.
+pub fn complete(asm: &mut Assembler, pass: &impl Target) {
+    let is_udp = asm.label("udp");
+    let sum_up = asm.label("sum");
+    let whole_udp = asm.label("whole_udp");
+    let store = asm.label("store");
+    let done = asm.label("complete");
+
+    asm.jump_if(LEN.gt(MAX_LEN), pass, "longer than a page: not ours");
+    asm.jump_if(PROTO.eq(proto::UDP), &is_udp, "UDP");
+    field(asm, tcp::LEN, tcp::CHECK, pass);
+    asm.jump_if(R5.ne(PSEUDO), &done, "not partial: right or wrong, it stays");
+    asm.jump(&sum_up, "partial");
+
+    asm.bind(is_udp);
+    field(asm, udp::LEN, udp::CHECK, pass);
+    asm.jump_if(R5.eq(0), pass, "none: perhaps a tunnel, with one inside that is partial");
+
+    asm.bind(sum_up);
+    asm.store(FP.u64(KEPT), PSEUDO, "keep the pseudo-header's sum");
+    sum(asm, pass);
+    asm.load(PSEUDO, FP.u64(KEPT), "the pseudo-header's sum");
+    asm.load(R5, FIELD.u16(0), "the checksum as it stands");
+    asm.jump_if(R5.ne(PSEUDO), &whole_udp, "UDP, whole: does it verify?");
+    asm.xor(R0, 0xffff, "complement");
+    asm.jump_if(R0.ne(0), &store, "a checksum");
+    asm.mov(R0, 0xffff, "the other zero");
+    asm.bind(store);
+    asm.store(FIELD.u16(0), R0, "the checksum that a device would have written");
+    asm.jump(&done, "complete");
+
+    asm.bind(whole_udp);
+    asm.add(R0, PSEUDO, "the segment's sum + the pseudo-header's");
+    fold(asm, R0, R5, 1);
+    asm.jump_if(R0.ne(0xffff), pass, "wrong: corrupt, or a tunnel's with a partial one inside");
+    asm.bind(done);
+}
+
+/// `r5` = the checksum, `FIELD` = where it stands, both known to be inside the frame. Loses `r0`.
+#[track_caller]
+fn field(asm: &mut Assembler, header: i16, check: i16, pass: &impl Target) {
+    asm.jump_if(LEN.lt(i32::from(header)), pass, "shorter than its own header");
+    asm.mov(FIELD, L4, "the segment");
+    asm.add(FIELD, i32::from(check), "its checksum");
+    asm.mov(R0, FIELD, "the checksum");
+    asm.add(R0, 2, "and its end");
+    asm.jump_if(R0.gt(END), pass, "cut short");
+    asm.load(R5, FIELD.u16(0), "the checksum as it stands");
+}
+
+/// `r0` = the folded sum of `LEN` bytes from `L4`, in 0..=0xffff. Goes to `pass` if the frame ends
+/// before them. Loses `r1` to `r5`, `r9`.
+///
+/// A loop of [`BLOCK`] bytes, then one chunk for each bit of the rest. Each chunk's place is computed
+/// anew from the length, so that the verifier sees the same state before a chunk whichever were taken
+/// before it: it walks the chunks once, not once for each of their combinations.
+fn sum(asm: &mut Assembler, pass: &impl Target) {
+    const REST: Reg = R3;
+    const CURSOR: Reg = R4;
+    let rest = asm.label("rest");
+    let block = asm.label("block");
+
+    asm.mov(R0, 0, "sum of the even words");
+    asm.mov(R9, 0, "sum of the odd words: two chains of additions are twice as fast as one");
+    asm.mov(CURSOR, L4, "from the segment's first byte");
+    asm.mov(REST, LEN, "all of it");
+    asm.jump_if(REST.lt(BLOCK), &rest, "less than a block");
+    let block = asm.bind(block);
+    words(asm, CURSOR, BLOCK, pass);
+    asm.add(CURSOR, BLOCK, "next block");
+    asm.sub(REST, BLOCK, "less to do");
+    asm.jump_if(REST.ge(BLOCK), &block, "another whole block");
+    asm.bind(rest);
+
+    asm.xor(REST, -1, "a bit that is set here is a chunk that is not there");
+    for (chunk, skip) in [
+        (128, "no128"),
+        (64, "no64"),
+        (32, "no32"),
+        (16, "no16"),
+        (8, "no8"),
+        (4, "no4"),
+        (2, "no2"),
+        (1, "no1"),
+    ] {
+        let skip = asm.label(skip);
+        asm.jump_if(REST.has(chunk), &skip, format!("no chunk of {chunk}"));
+        asm.mov(CURSOR, LEN, "where it starts:");
+        asm.and(CURSOR, -2 * chunk, "after all larger ones");
+        asm.add(CURSOR, L4, "in the segment");
+        words(asm, CURSOR, chunk, pass);
+        asm.bind(skip);
+    }
+    asm.add(R0, R9, "both sums");
+    fold(asm, R0, R5, 3);
+}
+
+/// Adds `len` bytes at `cursor` to `r0` and `r9`. Loses `r5`.
+fn words(asm: &mut Assembler, cursor: Reg, len: i32, pass: &impl Target) {
+    asm.mov(R5, cursor, "its end:");
+    asm.add(R5, len, format!("{len} bytes on"));
+    asm.jump_if(R5.gt(END), pass, "cut short");
+    match len {
+        1 => {
+            asm.load(R5, cursor.u8(0), "the last byte");
+            asm.lsh(R5, 8, "is the upper half of a word");
+            asm.be16(R5, "in network order");
+            asm.add(R0, R5, "+");
+        }
+        2 => {
+            asm.load(R5, cursor.u16(0), "a half word");
+            asm.add(R0, R5, "+");
+        }
+        _ => {
+            for off in (0..len as i16).step_by(4) {
+                asm.load(R5, cursor.u32(off), "a word");
+                asm.add(if off % 8 == 0 { R0 } else { R9 }, R5, "+");
+            }
+        }
+    }
+}
+
+/// Folds `sum` to 16 bits by end-around carry, in `rounds`: one for two 16-bit numbers, three for a
+/// sum below 2^47. Loses `tmp`.
+#[track_caller]
+fn fold(asm: &mut Assembler, sum: Reg, tmp: Reg, rounds: u8) {
+    for _ in 0..rounds {
+        asm.mov(tmp, sum, "fold: the carries");
+        asm.rsh(tmp, 16, "above 16 bits");
+        asm.and(sum, 0xffff, "go to the low end");
+        asm.add(sum, tmp, "of the sum");
+    }
+}
+
+/// The baseline: what the report's program does, in its words. `r0` = the checksum, complemented, of
+/// an IPv4 segment that starts 34 bytes into the packet and ends with the frame.
+///
+/// Four `bpf_csum_diff` for the pseudo-header, then two bytes at a time up to the frame's end, unrolled
+/// as clang unrolls it. Reads `PKT`, `END`; `LEN` is the segment's length; the frame is known to hold
+/// the IP header. Loses `r0` to `r5`, `r8`, `r9`, and 8 bytes of stack.
+pub fn report_loop(asm: &mut Assembler) {
+    const MAX_TCP_LENGTH: i16 = 1480;
+    const IP: i16 = eth::LEN;
+    asm.mov(R9, LEN, "the segment's length, kept over calls");
+    asm.mov(R5, 0, "seed");
+    asm.mov(R3, PKT, "the packet");
+    asm.add(R3, i32::from(IP + ipv4::SRC), "source address");
+    diff(asm);
+    asm.mov(R3, PKT, "the packet");
+    asm.add(R3, i32::from(IP + ipv4::DST), "destination address");
+    diff(asm);
+    asm.load(R4, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
+    on_stack(asm, R4);
+    diff(asm);
+    on_stack(asm, R9);
+    diff(asm);
+
+    let odd = asm.label("odd");
+    let out = asm.label("summed");
+    let l4 = IP + ipv4::LEN;
+    asm.mov(R0, R5, "sum");
+    asm.mov(R1, PKT, "buf");
+    asm.add(R1, i32::from(l4), "the segment");
+    for off in (0..MAX_TCP_LENGTH).step_by(2) {
+        asm.mov(R2, R1, "buf");
+        asm.add(R2, i32::from(off) + 2, "+ 1 word");
+        asm.jump_if(R2.gt(END), &odd, "the frame ends");
+        asm.load(R3, R1.u16(off), "*buf");
+        asm.add(R0, R3, "csum += *buf");
+    }
+    asm.bind(odd);
+    asm.add(R2, -1, "one byte less");
+    asm.jump_if(R2.gt(END), &out, "no odd byte");
+    asm.load(R3, R2.u8(-1), "the odd byte");
+    asm.add(R0, R3, "csum += *(u8 *)buf");
+    asm.bind(out);
+    fold(asm, R0, R5, 3);
+    asm.xor(R0, 0xffff, "complement");
+}
+
+/// `r5` = `bpf_csum_diff(0, 0, r3, 4, r5)`
+#[track_caller]
+fn diff(asm: &mut Assembler) {
+    asm.mov(R1, 0, "nothing to take off");
+    asm.mov(R2, 0, "of no length");
+    asm.mov(R4, 4, "4 bytes");
+    asm.call(Helper::CsumDiff, "add them");
+    asm.mov(R5, R0, "the sum is the next seed");
+}
+
+/// `r3` = the address of `value` on the stack, as a 32-bit number in network order.
+#[track_caller]
+fn on_stack(asm: &mut Assembler, value: Reg) {
+    asm.be16(value, "in network order");
+    asm.store(FP.u32(-8), value, "on the stack");
+    asm.mov(R3, FP, "its address:");
+    asm.add(R3, -8, "on the stack");
+}

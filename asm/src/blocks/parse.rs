@@ -1,0 +1,99 @@
+//! Headers: from the context to a packet of which it is known that it can be forwarded.
+//!
+//! Only what is understood whole goes on: untagged unicast Ethernet; IPv4 without options or IPv6
+//! without extension headers; TCP, UDP or ICMP. A frame shorter than its IP length, neighbour
+//! discovery, tunnels, SCTP (whose CRC nobody here would complete): to the kernel.
+
+use super::{END, Family, PKT};
+use crate::assembler::Assembler;
+use crate::label::{Label, Target};
+use crate::net::{eth, ipv4, ipv6, nd, proto};
+use crate::reg::{Pointer, R1, R2, R3, R4, Reg};
+use crate::xdp::xdp_md;
+
+/// Fills [`PKT`] and [`END`] from the context in `r1`, and `ingress` with the interface's index.
+#[track_caller]
+pub fn context(asm: &mut Assembler, ingress: Reg) {
+    asm.load(ingress, R1.u32(xdp_md::INGRESS_IFINDEX), "the host veth that it came in by");
+    asm.load(PKT, R1.u32(xdp_md::DATA), "the packet");
+    asm.load(END, R1.u32(xdp_md::DATA_END), "its end");
+}
+
+/// Goes to `v4` or `v6` with the family's fixed header known to be inside the frame, else to
+/// `pass`. Loses `r2`, `r3`.
+pub fn ethernet(asm: &mut Assembler, v4: &impl Target, v6: &impl Target, pass: &impl Target) {
+    within(asm, eth::LEN + ipv4::LEN, pass, "too short for Ethernet and IP");
+    asm.load(R3, PKT.u8(eth::DST), "first byte of the destination");
+    asm.jump_if(R3.has(1), pass, "group bit: multicast and broadcast are the bridge's");
+    asm.load(R3, PKT.u16(eth::TYPE), "EtherType");
+    asm.be16(R3, "in host order");
+    asm.jump_if(R3.eq(eth::IPV4), v4, "IPv4");
+    asm.jump_if(R3.eq(eth::IPV6), v6, "IPv6");
+    asm.jump(pass, "ARP, VLAN, anything else");
+}
+
+/// Goes on with a datagram that lies whole in the frame and is of a protocol that can be
+/// forwarded, else to `pass`. Needs [`ethernet`] before it. Loses `r2` to `r4`.
+pub fn ip(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target) {
+    match family {
+        Family::V4 => ipv4_datagram(asm, pass),
+        Family::V6 => ipv6_datagram(asm, pass),
+    }
+    asm.jump_if(R4.eq(proto::TCP), &known, "TCP");
+    asm.jump_if(R4.eq(proto::UDP), &known, "UDP");
+    match family {
+        Family::V4 => asm.jump_if(R4.ne(proto::ICMP), pass, "neither TCP, UDP nor ICMP"),
+        Family::V6 => icmpv6(asm, &known, pass),
+    }
+    asm.bind(known);
+}
+
+/// Gives the protocol in `r4`.
+fn ipv4_datagram(asm: &mut Assembler, pass: &impl Target) {
+    const IP: i16 = eth::LEN;
+    asm.load(R3, PKT.u8(IP + ipv4::VERSION_IHL), "version and header length");
+    asm.jump_if(R3.ne(ipv4::PLAIN), pass, "not IPv4, or with options");
+    asm.load(R3, PKT.u16(IP + ipv4::TOTAL_LENGTH), "total length");
+    asm.be16(R3, "in host order");
+    asm.and(R3, 0xffff, "16 bits, also for the verifier: be16 hides it");
+    asm.jump_if(R3.lt(i32::from(ipv4::LEN)), pass, "shorter than its own header");
+    asm.mov(R2, PKT, "where the datagram ends: the packet");
+    asm.add(R2, i32::from(IP), "+ Ethernet");
+    asm.add(R2, R3, "+ total length");
+    asm.jump_if(R2.gt(END), pass, "cut short");
+    asm.load(R4, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
+}
+
+/// Gives the next header in `r4`.
+fn ipv6_datagram(asm: &mut Assembler, pass: &impl Target) {
+    const IP: i16 = eth::LEN;
+    within(asm, IP + ipv6::LEN, pass, "too short for IPv6");
+    asm.load(R3, PKT.u8(IP + ipv6::VERSION), "version and traffic class");
+    asm.and(R3, 0xf0, "version");
+    asm.jump_if(R3.ne(0x60), pass, "not IPv6");
+    asm.load(R3, PKT.u16(IP + ipv6::PAYLOAD_LENGTH), "payload length");
+    asm.be16(R3, "in host order");
+    asm.and(R3, 0xffff, "16 bits, also for the verifier: be16 hides it");
+    asm.mov(R2, PKT, "where the datagram ends: the packet");
+    asm.add(R2, i32::from(IP + ipv6::LEN), "+ Ethernet and IPv6");
+    asm.add(R2, R3, "+ payload length");
+    asm.jump_if(R2.gt(END), pass, "cut short");
+    asm.load(R4, PKT.u8(IP + ipv6::NEXT_HEADER), "next header");
+}
+
+fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target) {
+    const ICMP: i16 = eth::LEN + ipv6::LEN;
+    asm.jump_if(R4.ne(proto::ICMPV6), pass, "an extension header, or a protocol not known here");
+    within(asm, ICMP + 1, pass, "no ICMPv6 type");
+    asm.load(R3, PKT.u8(ICMP), "ICMPv6 type");
+    asm.jump_if(R3.lt(nd::FIRST), known, "an error or an echo");
+    asm.jump_if(R3.le(nd::LAST), pass, "neighbour discovery is the kernel's");
+}
+
+/// Goes on if the frame has `len` bytes. Loses `r2`.
+#[track_caller]
+fn within(asm: &mut Assembler, len: i16, pass: &impl Target, why: &'static str) {
+    asm.mov(R2, PKT, "the packet");
+    asm.add(R2, i32::from(len), format!("its first {len} bytes"));
+    asm.jump_if(R2.gt(END), pass, why);
+}

@@ -1,0 +1,32 @@
+//! The assembler and the BPF programs of xhop.
+//!
+//! Pure: no system calls, nothing of sockets, namespaces or containers. A program is made by
+//! [`programs`] from [`blocks`], which emit instructions into an [`Assembler`]; the result is a
+//! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
+
+mod assembler;
+pub mod error;
+mod helper;
+pub mod insn;
+mod label;
+mod map;
+pub mod net;
+mod print;
+mod program;
+mod reg;
+pub mod xdp;
+
+pub mod blocks;
+pub mod programs;
+
+pub use assembler::{Assembler, Why};
+pub use error::{DecodeError, Error};
+pub use helper::{HELPERS, Helper};
+pub use insn::{AluOp, ByteOrder, Insn, Width};
+pub use label::{Bound, Label, Target};
+pub use map::{MapDecl, MapIndex, MapKind};
+pub use program::{Line, Mark, Program};
+pub use reg::{
+    AnyReg, Cond, FP, Fp, Mem, Operand, Pointer, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, Size,
+    Test,
+};

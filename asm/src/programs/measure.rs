@@ -1,0 +1,64 @@
+//! `measure`: a checksum routine alone, to be timed by BPF_PROG_TEST_RUN and compared with others.
+//!
+//! It changes nothing, so that it can run a million times on one packet, and returns the checksum as
+//! its verdict, so that a routine that is fast and wrong is caught. Never attached.
+
+use crate::assembler::Assembler;
+use crate::blocks::{END, Family, PKT, checksum, parse};
+use crate::error::Error;
+use crate::net::{eth, ipv4, tcp};
+use crate::program::Program;
+use crate::reg::{FP, Pointer, R0, R2, R9};
+use crate::xdp;
+
+/// Where a plain TCP segment over IPv4 has its checksum.
+const CHECK: i16 = eth::LEN + ipv4::LEN + tcp::CHECK;
+
+/// Which routine.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Method {
+    /// None: what a program costs that only finds the packet.
+    Empty,
+    /// [`checksum::complete`], with the store.
+    Complete,
+    /// [`checksum::report_loop`].
+    ReportLoop,
+}
+
+/// The program: for a TCP segment in a plain IPv4 frame its checksum in network order as a native
+/// number; `XDP_ABORTED` for any frame that is none.
+pub fn measure(method: Method) -> Result<Program, Error> {
+    let mut asm = Assembler::new(match method {
+        Method::Empty => "measure+empty",
+        Method::Complete => "measure+complete",
+        Method::ReportLoop => "measure+report-loop",
+    });
+    let other = asm.label("other");
+    parse::context(&mut asm, R9);
+    asm.mov(R2, PKT, "the packet");
+    asm.add(R2, i32::from(CHECK + 2), "Ethernet, IPv4, TCP up to its checksum");
+    asm.jump_if(R2.gt(END), &other, "too short");
+    match method {
+        Method::Empty => asm.mov(R0, 0, "nothing is computed"),
+        Method::Complete => {
+            asm.load(R2, PKT.u16(CHECK), "the checksum as it stands");
+            asm.store(FP.u64(-24), R2, "is kept");
+            checksum::pseudo_header(&mut asm, Family::V4, &other);
+            checksum::complete(&mut asm, &other);
+            asm.load(R0, PKT.u16(CHECK), "the checksum as it should be");
+            asm.load(R2, FP.u64(-24), "what was kept");
+            asm.store(PKT.u16(CHECK), R2, "is put back: the next run finds the same packet");
+        }
+        Method::ReportLoop => {
+            asm.load(R2, PKT.u16(eth::LEN + ipv4::TOTAL_LENGTH), "total length");
+            asm.be16(R2, "in host order");
+            asm.sub(R2, i32::from(ipv4::LEN), "the segment's length");
+            checksum::report_loop(&mut asm);
+        }
+    }
+    asm.exit("the checksum");
+    asm.bind(other);
+    asm.mov(R0, xdp::ABORTED, "not for us");
+    asm.exit("done");
+    asm.finish()
+}

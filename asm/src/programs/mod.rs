@@ -1,0 +1,9 @@
+//! The programs that this project can load. Each file states its register contract first.
+
+mod forward;
+mod measure;
+mod pass;
+
+pub use forward::{Checksum, forward};
+pub use measure::{Method, measure};
+pub use pass::pass;
