@@ -1,0 +1,82 @@
+//! `xhop down`: takes containers out again.
+
+use super::{execute, lock, need_privileges};
+use crate::container::{Name, Namespaces, find};
+use crate::plan::{Ground, Member, down, record};
+use crate::{Error, Result};
+
+/// Takes programs, pins and addresses back, and gives back every setting as it was found.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// The containers; one that is gone is named as it was when it was joined.
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "CONTAINER")]
+    containers: Vec<Name>,
+    /// All that are joined.
+    #[arg(long)]
+    all: bool,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the plan and the members as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    need_privileges()?;
+    let _lock = lock()?;
+    let namespaces = Namespaces::find()?;
+    let members = record::all()?;
+    let leaving = match args.all {
+        true => members.clone(),
+        false => named(&args.containers, &members, &namespaces)?,
+    };
+    let plan = down(&leaving, &members);
+    execute(&plan, Ground::new(&namespaces), args.dry_run, args.json, "took out")
+}
+
+fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {
+    let mut leaving: Vec<Member> = Vec::new();
+    for name in names {
+        let found = match by_record(name, members).as_slice() {
+            [one] => (*one).clone(),
+            [] => by_interface(name, members, namespaces)?,
+            several => {
+                return Err(Error::Ambiguous {
+                    name: name.to_string(),
+                    candidates: several
+                        .iter()
+                        .map(|m| m.name.as_str())
+                        .collect::<Vec<_>>()
+                        .join(", "),
+                });
+            }
+        };
+        if !leaving.contains(&found) {
+            leaving.push(found);
+        }
+    }
+    Ok(leaving)
+}
+
+/// Those whose records have this name: the container itself may be gone.
+fn by_record<'a>(name: &Name, members: &'a [Member]) -> Vec<&'a Member> {
+    let matches = |member: &&Member| match name {
+        Name::Veth(ifname) => member.host.name == *ifname || member.name == name.to_string(),
+        Name::Bare(bare) => {
+            member.name.split_once(':').is_some_and(|(_, name)| name == bare)
+                || member.host.name == *bare
+        }
+        _ => member.name == name.to_string(),
+    };
+    members.iter().filter(matches).collect()
+}
+
+/// The one that was joined under another name.
+fn by_interface(name: &Name, members: &[Member], namespaces: &Namespaces) -> Result<Member> {
+    let container = find(name, namespaces)?;
+    let joined = |member: &&Member| container.attachments.iter().any(|a| a.host == member.host);
+    let found = members.iter().find(joined).cloned();
+    found.ok_or_else(|| Error::NotJoined { name: name.to_string() })
+}

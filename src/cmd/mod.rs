@@ -1,0 +1,78 @@
+//! The commands, one file each, thin: they ask the plan and tell the user.
+
+pub mod bench;
+pub mod demo;
+pub mod down;
+pub mod status;
+pub mod up;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+
+use crate::plan::segment::RUN;
+use crate::plan::{Action, Ground, Plan, carry_out, record};
+use crate::sys::caps;
+use crate::{Error, Result};
+
+/// Refuses early what the kernel would refuse later, with the names of what is missing.
+fn need_privileges() -> Result<()> {
+    match caps::missing()?.as_slice() {
+        [] => Ok(()),
+        missing => Err(Error::Privileges { missing: missing.join(", ") }),
+    }
+}
+
+/// Keeps a second `up` or `down` waiting until this one is through.
+fn lock() -> Result<Flock<File>> {
+    record::create_dir(RUN.as_ref())?;
+    let path = Path::new(RUN).join("lock");
+    let file = File::create(&path).map_err(Error::io(&path))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| Error::io(&path)(errno.into()))
+}
+
+/// Carries a plan out, or only shows it. `word` is what has been done, for people: "joined".
+fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -> Result<()> {
+    let step = |action: &Action| {
+        if !json && dry_run {
+            say(format_args!("would {action}"));
+        }
+    };
+    match dry_run {
+        true => plan.actions.iter().for_each(step),
+        false => carry_out(&plan.actions, ground, |_| {})?,
+    }
+    if json {
+        return print_json(&serde_json::json!({
+            "version": 1,
+            "done": !dry_run,
+            "actions": plan.actions,
+            "members": plan.members,
+        }));
+    }
+    match (plan.actions.is_empty(), dry_run) {
+        (true, _) => say(format_args!("nothing to do")),
+        (false, true) => {}
+        (false, false) => {
+            for member in &plan.members {
+                say(format_args!("{word} {} ({})", member.name, member.host));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// One line to standard output. A reader that has gone away is no error of ours.
+fn say(line: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn print_json(value: &impl Serialize) -> Result<()> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Error::Json(error.to_string()))?;
+    say(format_args!("{text}"));
+    Ok(())
+}

@@ -1,0 +1,174 @@
+//! `xhop status`: who is joined, how, and what became of their packets.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use serde::Serialize;
+use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
+
+use super::{need_privileges, print_json, say};
+use crate::Result;
+use crate::container::Namespaces;
+use crate::plan::member::{Attach, Member};
+use crate::plan::{Ground, MemberPins, alive, record};
+use crate::sys::bpf::{Link, Map, Prog};
+use crate::table::{Align, Table};
+
+/// Packets are counted where they leave a container, by what became of them: forwarded to the
+/// destination's veth; passed to the kernel (not joined, or not understood); stale (passed, since the
+/// destination's veth is gone); spoofed (dropped: another container's source address).
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show it again every second, until interrupted.
+    #[arg(long)]
+    watch: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    need_privileges()?;
+    loop {
+        let reports = collect()?;
+        if args.watch && !args.json && std::io::stdout().is_terminal() {
+            // Home, then clear what is below: no flicker.
+            say(format_args!("\x1b[H\x1b[J"));
+        }
+        match args.json {
+            true => print_json(&serde_json::json!({ "version": 1, "members": reports }))?,
+            false => show(&reports),
+        }
+        if !args.watch {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+/// A member as it is now.
+#[derive(Serialize)]
+struct Report {
+    #[serde(flatten)]
+    member: Member,
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    program: Option<Running>,
+    counters: Vec<Counter>,
+}
+
+#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+#[serde(rename_all = "kebab-case")]
+enum State {
+    /// Its program is attached.
+    Up,
+    /// Its veth is there, its program is not.
+    Detached,
+    /// Its veth is gone.
+    Gone,
+}
+
+#[derive(Serialize)]
+struct Running {
+    name: String,
+    id: u32,
+    tag: String,
+}
+
+#[derive(Serialize)]
+struct Counter {
+    verdict: &'static str,
+    packets: u64,
+    bytes: u64,
+}
+
+fn collect() -> Result<Vec<Report>> {
+    let namespaces = Namespaces::find()?;
+    let ground = Ground::new(&namespaces);
+    record::all()?.into_iter().map(|member| report(member, ground)).collect()
+}
+
+fn report(member: Member, ground: Ground) -> Result<Report> {
+    let pins = MemberPins::of(&member.segment, &member.host);
+    let attached = ground.attached(&member.host, member.attach, &pins.forward())?;
+    let state = match (alive(&member, ground)?, attached) {
+        (false, _) => State::Gone,
+        (true, false) => State::Detached,
+        (true, true) => State::Up,
+    };
+    let program = match (attached, member.attach) {
+        (false, _) => None,
+        (true, Attach::Link) => {
+            let link = Link::open_pinned(&pins.forward())?.info()?;
+            Some(Prog::by_id(link.prog_id)?)
+        }
+        (true, Attach::Netlink) => Some(Prog::open_pinned(&pins.forward())?),
+    };
+    let counters = match pins.open_stats() {
+        Ok(stats) => VERDICTS.into_iter().map(|v| counter(&stats, v)).collect::<Result<_>>()?,
+        Err(_) if state != State::Up => Vec::new(),
+        Err(error) => return Err(error),
+    };
+    Ok(Report { program: program.map(|prog| running(&prog)).transpose()?, state, counters, member })
+}
+
+fn running(prog: &Prog) -> Result<Running> {
+    let info = prog.info()?;
+    Ok(Running { name: info.name, id: info.id, tag: hex::encode(info.tag) })
+}
+
+fn counter(stats: &Map, verdict: Verdict) -> Result<Counter> {
+    let cpus = stats.lookup_percpu(&(verdict as u32).to_ne_bytes())?.unwrap_or_default();
+    let sum = |off: i16| -> u64 {
+        let at = off as usize;
+        let words = cpus.iter().filter_map(|cpu| cpu.get(at..at + 8)?.try_into().ok());
+        words.map(u64::from_ne_bytes).fold(0, u64::wrapping_add)
+    };
+    let (packets, bytes) = (sum(value::PACKETS), sum(value::BYTES));
+    Ok(Counter { verdict: verdict.name(), packets, bytes })
+}
+
+fn show(reports: &[Report]) {
+    if reports.is_empty() {
+        say(format_args!("no container is joined; `xhop up A B` joins two"));
+        return;
+    }
+    let mut table = Table::new(&[
+        ("CONTAINER", Align::Left),
+        ("ADDRESSES", Align::Left),
+        ("VETH", Align::Left),
+        ("BRIDGE", Align::Left),
+        ("STATE", Align::Left),
+        ("DATAPATH", Align::Left),
+        ("CHECKSUM", Align::Left),
+        ("PROGRAM", Align::Left),
+        ("VERDICT", Align::Left),
+        ("PACKETS", Align::Right),
+        ("BYTES", Align::Right),
+    ]);
+    for report in reports {
+        let member = &report.member;
+        let lines = |list: Vec<String>| list.join("\n");
+        table.row(vec![
+            member.name.clone(),
+            lines(member.addresses.iter().map(ToString::to_string).collect()),
+            format!("{} - {}", member.inside, member.host),
+            member.segment.to_string(),
+            match report.state {
+                State::Up => "up".into(),
+                State::Detached => "detached".into(),
+                State::Gone => "gone".into(),
+            },
+            member.datapath.to_string(),
+            member.checksum.to_string(),
+            report.program.as_ref().map_or("-".into(), |p| format!("{}\nid {}", p.tag, p.id)),
+            lines(report.counters.iter().map(|c| c.verdict.to_string()).collect()),
+            lines(report.counters.iter().map(|c| c.packets.to_string()).collect()),
+            lines(report.counters.iter().map(|c| c.bytes.to_string()).collect()),
+        ]);
+    }
+    for line in table.to_string().lines() {
+        say(format_args!("{line}"));
+    }
+}

@@ -1,0 +1,224 @@
+//! From a name to a container: its namespace, its veths, and where their other ends are.
+
+use std::net::IpAddr;
+
+use super::docker;
+use super::interface::{Interface, Mac};
+use super::name::Name;
+use crate::sys::netlink::{AddrInfo, LinkInfo, Rtnl};
+use crate::sys::netns::Netns;
+use crate::{Error, Result};
+
+/// All network namespaces that can be reached, the caller's first.
+#[derive(Debug)]
+pub struct Namespaces(Vec<Netns>);
+
+impl Namespaces {
+    /// Looks for them now.
+    pub fn find() -> Result<Self> {
+        Netns::all().map(Self)
+    }
+
+    /// The one with this inode number; `None` if it is gone.
+    pub fn by_inode(&self, inode: u64) -> Option<&Netns> {
+        self.0.iter().find(|netns| netns.inode() == inode)
+    }
+
+    /// The caller's own.
+    pub fn own(&self) -> Result<&Netns> {
+        self.0.first().ok_or(Error::NamespaceGone)
+    }
+
+    /// The one that `seen_from` knows by this id; the id stands at one end of a veth for the other's.
+    fn by_nsid(&self, seen_from: &Netns, nsid: i32) -> Result<Option<&Netns>> {
+        let rtnl = Rtnl::open_in(seen_from)?;
+        for netns in &self.0 {
+            if rtnl.nsid_of(netns)? == Some(nsid) {
+                return Ok(Some(netns));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A bridge that a host side is a port of.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bridge {
+    /// Which it is.
+    pub interface: Interface,
+    /// It looks at VLAN tags.
+    pub vlan_filtering: bool,
+    /// It keeps this port from its other isolated ports.
+    pub isolated: bool,
+}
+
+/// One veth of a container: both ends, and the bridge that holds the host's.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Attachment {
+    /// The container's end.
+    pub inside: Interface,
+    /// It as the kernel shows it.
+    pub inside_link: LinkInfo,
+    /// Its Ethernet address.
+    pub mac: Mac,
+    /// Its IP addresses, but for those that are not yet sure to be its own.
+    pub addresses: Vec<IpAddr>,
+    /// The host's end.
+    pub host: Interface,
+    /// It as the kernel shows it.
+    pub host_link: LinkInfo,
+    /// The bridge, if it is on one.
+    pub bridge: Option<Bridge>,
+}
+
+/// A container that was found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Container {
+    /// Its name, with its kind: `docker:web`.
+    pub name: String,
+    /// Its veths; at least one.
+    pub attachments: Vec<Attachment>,
+}
+
+/// The container that `name` names, with all its veths.
+pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
+    match name {
+        Name::Netns(netns) => {
+            let path = format!("/run/netns/{netns}");
+            inside(name, &Netns::open(path).map_err(not_found(name))?, namespaces)
+        }
+        Name::Pid(pid) => inside(name, &Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
+        Name::Docker(id) => match docker::inspect(id)? {
+            Some(running) => {
+                let named = Name::Docker(running.name);
+                inside(&named, &Netns::of_pid(running.pid).map_err(not_found(name))?, namespaces)
+            }
+            None => Err(Error::NoSuchContainer {
+                name: name.to_string(),
+                hint: "`docker ps` lists those that run",
+            }),
+        },
+        Name::Veth(ifname) => by_host_side(name, ifname, namespaces),
+        Name::Bare(bare) => find(&qualify(bare, namespaces)?, namespaces),
+    }
+}
+
+/// The one kind of thing that has this name.
+fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
+    let mut candidates = Vec::new();
+    if std::path::Path::new("/run/netns").join(bare).exists() {
+        candidates.push(Name::Netns(bare.into()));
+    }
+    if docker::present() && docker::inspect(bare)?.is_some() {
+        candidates.push(Name::Docker(bare.into()));
+    }
+    let own = Rtnl::open_in(namespaces.own()?)?.link(bare)?;
+    if own.is_some_and(|link| link.kind.as_deref() == Some("veth")) {
+        candidates.push(Name::Veth(bare.into()));
+    }
+    if let Some(pid) = bare.parse().ok().filter(|pid| Netns::of_pid(*pid).is_ok()) {
+        candidates.push(Name::Pid(pid));
+    }
+    match candidates.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => Err(Error::NoSuchContainer {
+            name: bare.into(),
+            hint: "give it as netns:NAME, pid:N, docker:NAME or veth:IFNAME; `ip netns` and `docker ps` list them",
+        }),
+        several => Err(Error::Ambiguous {
+            name: bare.into(),
+            candidates: several.iter().map(Name::to_string).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+fn not_found(name: &Name) -> impl FnOnce(Error) -> Error {
+    let name = name.clone();
+    move |error| match error.errno() {
+        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH) => Error::NoSuchContainer {
+            hint: match name {
+                Name::Pid(_) => "no process has this number: `ps` lists them",
+                _ => "`ip netns` lists those that exist",
+            },
+            name: name.to_string(),
+        },
+        _ => error,
+    }
+}
+
+/// All veths of the container in this namespace.
+fn inside(name: &Name, netns: &Netns, namespaces: &Namespaces) -> Result<Container> {
+    let rtnl = Rtnl::open_in(netns)?;
+    let (links, addrs) = (rtnl.links()?, rtnl.addrs()?);
+    let mut attachments = Vec::new();
+    for link in links {
+        if let Some(found) = attachment(netns, link, &addrs, namespaces)? {
+            attachments.push(found);
+        }
+    }
+    if attachments.is_empty() {
+        return Err(Error::NoVeth { name: name.to_string() });
+    }
+    Ok(Container { name: name.to_string(), attachments })
+}
+
+/// The container behind a host-side interface of the caller's own namespace: that one veth only.
+fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Container> {
+    let own = namespaces.own()?;
+    let no_veth = || Error::NoVeth { name: name.to_string() };
+    let host = Rtnl::open_in(own)?.link(ifname)?.ok_or_else(|| Error::NoSuchContainer {
+        name: name.to_string(),
+        hint: "`ip link show type veth` lists the interfaces there are",
+    })?;
+    let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
+    let netns = namespaces.by_nsid(own, nsid)?.ok_or_else(no_veth)?;
+    let rtnl = Rtnl::open_in(netns)?;
+    let (links, addrs) = (rtnl.links()?, rtnl.addrs()?);
+    let link = links.into_iter().find(|link| link.ifindex == peer).ok_or_else(no_veth)?;
+    let found = attachment(netns, link, &addrs, namespaces)?.ok_or_else(no_veth)?;
+    Ok(Container { name: name.to_string(), attachments: vec![found] })
+}
+
+/// `None` unless the link is a veth whose other end is in another namespace that can be reached.
+fn attachment(
+    netns: &Netns,
+    link: LinkInfo,
+    addrs: &[AddrInfo],
+    namespaces: &Namespaces,
+) -> Result<Option<Attachment>> {
+    let (Some("veth"), Some(mac)) = (link.kind.as_deref(), link.mac) else { return Ok(None) };
+    let (Some(peer), Some(nsid)) = (link.link, link.link_netnsid) else { return Ok(None) };
+    let Some(host_netns) = namespaces.by_nsid(netns, nsid)? else { return Ok(None) };
+    let links = Rtnl::open_in(host_netns)?.links()?;
+    let Some(host_link) = links.iter().find(|link| link.ifindex == peer) else { return Ok(None) };
+    Ok(Some(Attachment {
+        inside: interface(netns, &link),
+        mac: Mac(mac),
+        addresses: addresses(addrs, link.ifindex),
+        host: interface(host_netns, host_link),
+        bridge: bridge_of(host_netns, host_link, &links),
+        host_link: host_link.clone(),
+        inside_link: link,
+    }))
+}
+
+fn interface(netns: &Netns, link: &LinkInfo) -> Interface {
+    Interface { netns: netns.inode(), ifindex: link.ifindex, name: link.name.clone() }
+}
+
+fn addresses(addrs: &[AddrInfo], ifindex: u32) -> Vec<IpAddr> {
+    let own = addrs.iter().filter(|addr| addr.ifindex == ifindex && !addr.tentative);
+    let mut own: Vec<_> = own.map(|addr| addr.ip).collect();
+    own.sort();
+    own.dedup();
+    own
+}
+
+fn bridge_of(netns: &Netns, host: &LinkInfo, links: &[LinkInfo]) -> Option<Bridge> {
+    let master = links.iter().find(|link| Some(link.ifindex) == host.master)?;
+    (master.kind.as_deref() == Some("bridge")).then(|| Bridge {
+        interface: interface(netns, master),
+        vlan_filtering: master.vlan_filtering == Some(true),
+        isolated: host.isolated == Some(true),
+    })
+}

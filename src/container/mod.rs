@@ -1,0 +1,10 @@
+//! Containers: a name in, interfaces and addresses out. Nothing is changed here.
+
+pub mod docker;
+mod find;
+mod interface;
+mod name;
+
+pub use find::{Attachment, Bridge, Container, Namespaces, find};
+pub use interface::{Interface, Mac};
+pub use name::Name;

@@ -1,0 +1,99 @@
+//! How a user names a container.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// A container's name, as given on the command line.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Name {
+    /// `netns:NAME`: a namespace of `ip netns`.
+    Netns(String),
+    /// `pid:N`: the namespace of a process.
+    Pid(u32),
+    /// `docker:NAME`: a container of the Docker engine, by name or id.
+    Docker(String),
+    /// `veth:IFNAME`: the container at the other end of this host-side interface.
+    Veth(String),
+    /// Just a name: whichever of the above there is.
+    Bare(String),
+}
+
+impl FromStr for Name {
+    type Err = Error;
+
+    /// Checks the form only. Names become parts of paths and requests: a slash, a dot alone or a
+    /// control character is refused here, once for all.
+    fn from_str(text: &str) -> Result<Self> {
+        let bad = |why| Error::BadName { name: text.escape_debug().to_string(), why };
+        let (kind, name) = text.split_once(':').unwrap_or(("", text));
+        if name.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        let plain = |c: char| c.is_ascii_graphic() && c != '/' && c != '?' && c != '%';
+        if !name.chars().all(plain) || name == "." || name == ".." || name.len() > 255 {
+            return Err(bad("it must be 1 to 255 letters, digits and signs, without / ? %"));
+        }
+        match kind {
+            "" => Ok(Self::Bare(name.into())),
+            "netns" => Ok(Self::Netns(name.into())),
+            "docker" => Ok(Self::Docker(name.into())),
+            "veth" => Ok(Self::Veth(name.into())),
+            "pid" => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
+            _ => Err(bad("the kinds are netns:, pid:, docker: and veth:")),
+        }
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Netns(name) => write!(f, "netns:{name}"),
+            Self::Pid(pid) => write!(f, "pid:{pid}"),
+            Self::Docker(name) => write!(f, "docker:{name}"),
+            Self::Veth(name) => write!(f, "veth:{name}"),
+            Self::Bare(name) => write!(f, "{name}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        let parse = |text: &str| text.parse::<Name>();
+        assert_eq!(parse("web").ok(), Some(Name::Bare("web".into())));
+        assert_eq!(parse("docker:web-1.a_b").ok(), Some(Name::Docker("web-1.a_b".into())));
+        assert_eq!(parse("pid:42").ok(), Some(Name::Pid(42)));
+        assert_eq!(parse("veth:veth0@1").ok(), Some(Name::Veth("veth0@1".into())));
+        for bad in [
+            "",
+            "netns:",
+            "netns:../x",
+            "netns:..",
+            "pid:x",
+            "pid:-1",
+            "lxc:a",
+            "a b",
+            "a\n",
+            "docker:a?b",
+        ] {
+            let error = parse(bad).expect_err(bad);
+            assert!(matches!(error, Error::BadName { .. }), "{bad}: {error}");
+            assert!(!error.to_string().contains('\n'), "{bad}: one line");
+        }
+    }
+
+    #[test]
+    fn shown_as_given() {
+        for text in ["netns:a", "pid:1", "docker:b", "veth:c", "d"] {
+            assert_eq!(
+                text.parse::<Name>().map(|name| name.to_string()).ok().as_deref(),
+                Some(text)
+            );
+        }
+    }
+}

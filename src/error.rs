@@ -1,0 +1,356 @@
+//! What can go wrong: each error names the thing and, in the same line, the remedy.
+
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+
+/// The result of everything in this crate that can fail.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// An error of the crate. Displayed as one line; a verifier log follows on lines of its own.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A system call was refused.
+    #[error("{call} on {on}: {} ({errno:?}): {hint}", errno.desc())]
+    Sys {
+        /// The call or its command, as the kernel names it.
+        call: &'static str,
+        /// What it was applied to.
+        on: String,
+        /// The kernel's answer.
+        errno: Errno,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// The kernel's verifier refused a program.
+    #[error(
+        "program {program}: the verifier refuses it ({errno:?}): report it with this log and `uname -r`\n{log}"
+    )]
+    Verifier {
+        /// The program's name, with its configuration.
+        program: String,
+        /// The kernel's answer.
+        errno: Errno,
+        /// The verifier's log, whole.
+        log: String,
+    },
+    /// A netlink request was refused.
+    #[error("{call} on {on}: {} ({errno:?}): {}", errno.desc(), message.as_deref().unwrap_or(hint))]
+    Netlink {
+        /// The request, as the kernel names it.
+        call: &'static str,
+        /// What it was applied to.
+        on: String,
+        /// The kernel's answer.
+        errno: Errno,
+        /// The kernel's own words (extended ack), if it gave any.
+        message: Option<String>,
+        /// What to do about it when the kernel gave no words.
+        hint: &'static str,
+    },
+    /// A netlink reply can't be read.
+    #[error("{call} on {on}: the kernel's reply is malformed: report it with `uname -r`")]
+    Reply {
+        /// The request, as the kernel names it.
+        call: &'static str,
+        /// What it was applied to.
+        on: String,
+    },
+    /// There is no BPF file system and none could be mounted.
+    #[error("{path}: no BPF file system: run `mount -t bpf bpf {path}` as root ({errno:?})", path = path.display())]
+    NoBpffs {
+        /// Where it should be.
+        path: PathBuf,
+        /// Why it could not be mounted.
+        errno: Errno,
+    },
+    /// A file can't be used.
+    #[error("{path}: {source}: check that it exists and that you may use it", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
+    },
+    /// A pin holds something else than was looked for.
+    #[error("{path}: is a {found}, not a {wanted}: remove it or pin elsewhere", path = path.display())]
+    Pin {
+        /// The pin.
+        path: PathBuf,
+        /// What was looked for.
+        wanted: &'static str,
+        /// What it is.
+        found: String,
+    },
+    /// A key or value has not the size that the map wants.
+    #[error("map {map}: {what} is {got} bytes long, pass {want}")]
+    MapSize {
+        /// The map's name.
+        map: String,
+        /// `key` or `value`.
+        what: &'static str,
+        /// The size that the map was created with.
+        want: usize,
+        /// The size of what was passed.
+        got: usize,
+    },
+    /// An operation that this kind of map does not have.
+    #[error("map {map} is a {kind}: {remedy}")]
+    MapKind {
+        /// The map's name.
+        map: String,
+        /// The kernel's name of its kind.
+        kind: &'static str,
+        /// What to use instead.
+        remedy: &'static str,
+    },
+    /// The maps given for a program are not the ones that it declares.
+    #[error("program {program}: map {index} does not match its declaration: pass {wanted}")]
+    ProgramMaps {
+        /// The program's name.
+        program: String,
+        /// Place in the program's list.
+        index: usize,
+        /// What is declared there.
+        wanted: String,
+    },
+    /// An interface feature that can't be had.
+    #[error("{ifname}: feature {feature}: {reason}")]
+    Feature {
+        /// The interface.
+        ifname: String,
+        /// The feature, as `ethtool -k` names it in full.
+        feature: String,
+        /// Why, and what to do.
+        reason: &'static str,
+    },
+    /// A container's name that can't be one.
+    #[error("`{name}` names no container: {why}")]
+    BadName {
+        /// As it was given, made printable.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Nobody has this name.
+    #[error("{name}: there is no such container: {hint}")]
+    NoSuchContainer {
+        /// As it was given.
+        name: String,
+        /// Where to look.
+        hint: &'static str,
+    },
+    /// Several things have this name.
+    #[error("{name} is ambiguous: say which of {candidates}")]
+    Ambiguous {
+        /// As it was given.
+        name: String,
+        /// In full.
+        candidates: String,
+    },
+    /// The engine knows the container, but it has no process.
+    #[error("docker:{name} is not running: start it with `docker start {name}`")]
+    NotRunning {
+        /// The engine's name for it.
+        name: String,
+    },
+    /// The Docker engine can't be asked.
+    #[error("{socket}: the Docker engine does not answer: {why}: check that it runs", socket = socket.display())]
+    Engine {
+        /// Its socket.
+        socket: PathBuf,
+        /// What went wrong.
+        why: String,
+    },
+    /// The container has no veth whose other end can be found.
+    #[error(
+        "{name} has no veth to another namespace: only containers connected by a veth can be joined"
+    )]
+    NoVeth {
+        /// The container.
+        name: String,
+    },
+    /// The container's host side is on no bridge.
+    #[error(
+        "{name}: its host side {host} is on no bridge: put it on one with `ip link set {host} master BRIDGE`"
+    )]
+    NoBridge {
+        /// The container.
+        name: String,
+        /// Its host side.
+        host: String,
+    },
+    /// Two containers share no bridge.
+    #[error(
+        "{one} is on {one_on}, {other} on {other_on}: only containers on one bridge can be joined"
+    )]
+    DifferentBridges {
+        /// One container.
+        one: String,
+        /// Its bridges.
+        one_on: String,
+        /// The other.
+        other: String,
+        /// Its bridges.
+        other_on: String,
+    },
+    /// The containers share more than one bridge.
+    #[error("all are on {bridges}: name each by the veth that is meant, as veth:IFNAME")]
+    SeveralBridges {
+        /// The bridges.
+        bridges: String,
+    },
+    /// Two names of one container.
+    #[error("{one} and {other} are the same container: name two different ones")]
+    Same {
+        /// One name.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// One container, and nobody to join it with.
+    #[error("{name} is alone: name a second container on its bridge")]
+    Alone {
+        /// The container.
+        name: String,
+    },
+    /// The kernel's own path would not, or not surely, let it talk.
+    #[error("{name} can't be joined: {why}")]
+    NotAllowed {
+        /// The container.
+        name: String,
+        /// The reason and the remedy.
+        why: &'static str,
+    },
+    /// An address that two containers have.
+    #[error("{address} is the address of both {one} and {other}: take it off one of them")]
+    SharedAddress {
+        /// The address.
+        address: std::net::IpAddr,
+        /// One container.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// Named to `down`, but not joined.
+    #[error("{name} is not joined: `xhop status` lists who is")]
+    NotJoined {
+        /// The container.
+        name: String,
+    },
+    /// The interface bears another program.
+    #[error("{ifname} bears {by} already: --force takes it off, and down puts it back")]
+    Occupied {
+        /// The interface.
+        ifname: String,
+        /// What is there.
+        by: String,
+    },
+    /// The interface bears another program that could not be put back.
+    #[error(
+        "{ifname} bears {by}, which can't be replaced and given back: ask its owner to detach it (`bpftool link` shows it)"
+    )]
+    Linked {
+        /// The interface.
+        ifname: String,
+        /// What is there.
+        by: String,
+    },
+    /// No XDP in the driver.
+    #[error("{ifname}: its driver has no native XDP in this kernel: veth has it from 4.19 on")]
+    NoNativeXdp {
+        /// The interface.
+        ifname: String,
+    },
+    /// A veth whose far end has a larger MTU than native XDP takes.
+    #[error(
+        "{ifname}: its peer's MTU is too large for native XDP: set it to at most 3000 with `ip link set IFNAME mtu 1500` in the container"
+    )]
+    PeerMtu {
+        /// The interface.
+        ifname: String,
+    },
+    /// An interface that was there a moment ago.
+    #[error("{ifname} is gone: has its container ended? Look again and retry")]
+    InterfaceGone {
+        /// Its name.
+        ifname: String,
+    },
+    /// No namespace can be found, not even our own.
+    #[error("/proc/thread-self/ns/net: no network namespace is found: mount /proc")]
+    NamespaceGone,
+    /// A record that can't be used.
+    #[error("{path}: {why}: not a record of this xhop: remove it, or use the xhop that wrote it", path = path.display())]
+    Record {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A step failed, and so did taking back an earlier one.
+    #[error("{error}; and could not {undo}: {left}: `xhop down --all` takes back what is left")]
+    HalfDone {
+        /// What failed first.
+        error: Box<Error>,
+        /// The step that could not be taken.
+        undo: String,
+        /// Why not.
+        left: Box<Error>,
+    },
+    /// Capabilities that are needed and missing.
+    #[error(
+        "this needs {missing}: run it as root, for example with sudo; without root, `cargo test` runs the same programs in userspace"
+    )]
+    Privileges {
+        /// Their names.
+        missing: String,
+    },
+    /// A program of ours that does not assemble.
+    #[error("a program does not assemble: {0}: report it")]
+    Assemble(xhop_asm::Error),
+    /// A value that JSON can't hold.
+    #[error("JSON: {0}: report it")]
+    Json(String),
+}
+
+impl Error {
+    /// The kernel's answer, if the error is one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Self::Sys { errno, .. }
+            | Self::Verifier { errno, .. }
+            | Self::Netlink { errno, .. }
+            | Self::NoBpffs { errno, .. } => Some(*errno),
+            Self::Io { source, .. } => source.raw_os_error().map(Errno::from_raw),
+            _ => None,
+        }
+    }
+
+    /// For `map_err` on a system call.
+    pub(crate) fn sys(call: &'static str, on: impl ToString) -> impl FnOnce(Errno) -> Self {
+        move |errno| Self::Sys { call, on: on.to_string(), errno, hint: hint(errno) }
+    }
+
+    /// For `map_err` on a file operation.
+    pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { path: path.into(), source }
+    }
+}
+
+/// The usual remedy for an answer of the kernel.
+pub(crate) fn hint(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM | Errno::EACCES => "run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN",
+        Errno::EBUSY => "something else is attached there: detach it first",
+        Errno::EEXIST => "it exists already: remove it or choose another name",
+        Errno::ENOENT | Errno::ENODEV | Errno::ENXIO | Errno::ENOLINK => {
+            "it is gone or was never there: look again"
+        }
+        Errno::ERANGE => "the MTU is too large for XDP: lower it or use a frags program",
+        Errno::ENOMEM | Errno::ENOSPC | Errno::E2BIG => "out of room: ask for less",
+        Errno::EINVAL => "something in it does not exist, or the kernel is too old: look again",
+        Errno::EOPNOTSUPP | Errno::ENOTTY => "the kernel or the driver does not have it",
+        Errno::ESTALE => "it was replaced meanwhile: read it again and retry",
+        _ => "see the call's manual page",
+    }
+}

@@ -1,0 +1,169 @@
+//! Carrying out: one action at a time, each undone again if a later one fails.
+//!
+//! Every action may be repeated: what is made already is left, what is gone already is gone. So a
+//! plan that was cut off anywhere can be carried out, or taken back, by what its records say.
+
+use std::path::{Path, PathBuf};
+
+use xhop_asm::blocks::count;
+use xhop_asm::programs::{self, Checksum};
+
+use super::fact::{Action, Fact, Sense};
+use super::ground::Ground;
+use super::member::{Attach, ChecksumWay};
+use super::pins::{self, MemberPins};
+use super::segment::{BPFFS, RUN, Segment};
+use super::{record, tables};
+use crate::container::Interface;
+use crate::sys::bpf::{Prog, ProgType};
+use crate::sys::bpffs;
+use crate::{Error, Result};
+
+/// Carries the actions out in order. If one fails, it and those before it are taken back, last first,
+/// and the error is given; if that fails too, the error says what is left.
+pub fn carry_out(actions: &[Action], ground: Ground, mut tell: impl FnMut(&Action)) -> Result<()> {
+    for (done, action) in actions.iter().enumerate() {
+        tell(action);
+        let Err(error) = apply(action, ground) else { continue };
+        for undo in actions[..=done].iter().rev().map(Action::inverse) {
+            if let Err(left) = apply(&undo, ground) {
+                let (error, left) = (Box::new(error), Box::new(left));
+                return Err(Error::HalfDone { error, undo: undo.to_string(), left });
+            }
+        }
+        return Err(error);
+    }
+    Ok(())
+}
+
+fn apply(action: &Action, ground: Ground) -> Result<()> {
+    match action.sense {
+        Sense::Make => make(&action.fact, ground),
+        Sense::Undo => undo(&action.fact, ground),
+    }
+}
+
+fn make(fact: &Fact, ground: Ground) -> Result<()> {
+    match fact {
+        Fact::Bpffs => mount(),
+        Fact::Maps { segment } => tables::make(segment),
+        Fact::Record(member) => record::write(member),
+        Fact::Feature { at, feature } => ground.set_feature(at, &feature.name, feature.on),
+        Fact::Pass { segment, host, at, attach } => {
+            let pins = MemberPins::of(segment, host);
+            pins.create()?;
+            let program = programs::pass().map_err(Error::Assemble)?;
+            let prog = Prog::load(&program, ProgType::Xdp, &[])?;
+            ground.attach(&prog, at, *attach, &pins.pass())
+        }
+        Fact::Foreign { segment, at, replaced } => {
+            let pins = MemberPins::of(segment, at);
+            pins.create()?;
+            ground.keep(at, *replaced, &pins.foreign())
+        }
+        Fact::Port { segment, at } => tables::allow(&ground, segment, at),
+        Fact::Forward { segment, at, checksum, attach } => {
+            attach_forward(ground, segment, at, *checksum, *attach)
+        }
+        Fact::Endpoint { segment, address, at, mac } => tables::send(segment, *address, at, *mac),
+    }
+}
+
+fn undo(fact: &Fact, ground: Ground) -> Result<()> {
+    match fact {
+        Fact::Bpffs => unmount(),
+        Fact::Maps { segment } => tables::remove(segment),
+        Fact::Record(member) => record::remove(member),
+        Fact::Feature { at, feature } => ground.set_feature(at, &feature.name, feature.was),
+        Fact::Pass { segment, host, at, attach } => {
+            let pins = MemberPins::of(segment, host);
+            ground.detach(at, *attach, &pins.pass())?;
+            pins.remove_if_empty()
+        }
+        Fact::Foreign { segment, at, replaced } => {
+            let pins = MemberPins::of(segment, at);
+            ground.put_back(at, *replaced, &pins.foreign())?;
+            pins.remove_if_empty()
+        }
+        Fact::Port { segment, at } => tables::forbid(segment, at),
+        Fact::Forward { segment, at, attach, .. } => {
+            let pins = MemberPins::of(segment, at);
+            ground.detach(at, *attach, &pins.forward())?;
+            pins::remove(&pins.stats())?;
+            pins.remove_if_empty()
+        }
+        Fact::Endpoint { segment, address, at, .. } => tables::send_no_more(segment, *address, at),
+    }
+}
+
+/// Whether the fact holds already, so that there is nothing to make.
+pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
+    match fact {
+        Fact::Bpffs => bpffs::is_bpffs(BPFFS.as_ref()),
+        Fact::Maps { segment } => tables::all_there(segment),
+        Fact::Record(member) => Ok(record::all()?.contains(member)),
+        Fact::Feature { at, feature } => {
+            let state = ground.feature(at, &feature.name)?;
+            Ok(state.is_some_and(|state| state.active == feature.on))
+        }
+        Fact::Pass { segment, host, at, attach } => {
+            ground.attached(at, *attach, &MemberPins::of(segment, host).pass())
+        }
+        Fact::Foreign { segment, at, .. } => {
+            Ok(pins::exists(&MemberPins::of(segment, at).foreign()))
+        }
+        Fact::Port { segment, at } => tables::allowed(segment, at),
+        Fact::Forward { segment, at, attach, .. } => {
+            ground.attached(at, *attach, &MemberPins::of(segment, at).forward())
+        }
+        Fact::Endpoint { segment, address, at, mac } => tables::sent(segment, *address, at, *mac),
+    }
+}
+
+fn attach_forward(
+    ground: Ground,
+    segment: &Segment,
+    at: &Interface,
+    checksum: ChecksumWay,
+    attach: Attach,
+) -> Result<()> {
+    let member = MemberPins::of(segment, at);
+    member.create()?;
+    let program = programs::forward(match checksum {
+        ChecksumWay::Complete => Checksum::Complete,
+        ChecksumWay::OffloadOff | ChecksumWay::None => Checksum::Keep,
+    })
+    .map_err(Error::Assemble)?;
+    let stats = count::stats();
+    let map = |decl: &xhop_asm::MapDecl| match *decl == stats {
+        true => pins::ensure_map(&member.stats(), decl),
+        false => pins::open_map(&segment.pins().join(decl.name), decl),
+    };
+    let maps = program.maps().iter().map(map).collect::<Result<Vec<_>>>()?;
+    let prog = Prog::load(&program, ProgType::Xdp, &maps.iter().collect::<Vec<_>>())?;
+    ground.attach(&prog, at, attach, &member.forward())
+}
+
+/// Marks that the mount is ours to undo.
+fn mount_mark() -> PathBuf {
+    Path::new(RUN).join("mounted")
+}
+
+fn mount() -> Result<()> {
+    record::create_dir(RUN.as_ref())?;
+    std::fs::write(mount_mark(), b"").map_err(Error::io(mount_mark()))?;
+    bpffs::ensure(BPFFS.as_ref()).map(drop)
+}
+
+/// Whether it was us who mounted bpffs.
+pub fn mounted_by_us() -> bool {
+    mount_mark().exists()
+}
+
+/// Only if nobody else has pinned anything there since.
+fn unmount() -> Result<()> {
+    if mounted_by_us() && bpffs::unmount_if_empty(BPFFS.as_ref())? {
+        pins::remove(&mount_mark())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Facts: what can be made and taken back. An action is one or the other.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use super::member::{Attach, ChecksumWay, Feature, Member, Replaced};
+use super::segment::Segment;
+use crate::container::{Interface, Mac};
+
+/// Something that holds while containers are joined.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[serde(tag = "fact", rename_all = "kebab-case")]
+pub enum Fact {
+    /// A BPF file system is mounted.
+    Bpffs,
+    /// The bridge's maps exist and are pinned.
+    Maps {
+        /// The bridge.
+        segment: Segment,
+    },
+    /// The member's record is on disk.
+    Record(Box<Member>),
+    /// A feature of the container's end is switched.
+    Feature {
+        /// The container's end.
+        at: Interface,
+        /// The feature, before and while joined.
+        feature: Feature,
+    },
+    /// `pass` is attached to the container's end, so that it polls with NAPI.
+    Pass {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end, by which the member's pins are found.
+        host: Interface,
+        /// The container's end.
+        at: Interface,
+        /// How it is attached.
+        attach: Attach,
+    },
+    /// A foreign program is off the host's end, and kept.
+    Foreign {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end.
+        at: Interface,
+        /// The program.
+        replaced: Replaced,
+    },
+    /// The host's end can be redirected to.
+    Port {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end.
+        at: Interface,
+    },
+    /// `forward` is attached to the host's end.
+    Forward {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end.
+        at: Interface,
+        /// What it does about checksums.
+        checksum: ChecksumWay,
+        /// How it is attached.
+        attach: Attach,
+    },
+    /// An address is reached by the host's end.
+    Endpoint {
+        /// The bridge.
+        segment: Segment,
+        /// The container's address.
+        address: IpAddr,
+        /// The host's end.
+        at: Interface,
+        /// The container's Ethernet address.
+        mac: Mac,
+    },
+}
+
+/// Whether a fact is made or taken back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Sense {
+    /// Let it hold.
+    Make,
+    /// Let it hold no more.
+    Undo,
+}
+
+/// One step of a plan.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Action {
+    /// Make or undo.
+    pub sense: Sense,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+impl Action {
+    /// The action that takes this one back.
+    pub fn inverse(&self) -> Self {
+        let sense = match self.sense {
+            Sense::Make => Sense::Undo,
+            Sense::Undo => Sense::Make,
+        };
+        Self { sense, fact: self.fact.clone() }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let make = self.sense == Sense::Make;
+        let verb = |yes, no| if make { yes } else { no };
+        let state = |on| if on { "on" } else { "off" };
+        match &self.fact {
+            Fact::Bpffs => write!(f, "{} /sys/fs/bpf", verb("mount", "unmount")),
+            Fact::Maps { segment } => {
+                write!(f, "{} the maps of bridge {segment}", verb("create", "remove"))
+            }
+            Fact::Record(member) => {
+                write!(f, "{} the record of {}", verb("write", "remove"), member.name)
+            }
+            Fact::Feature { at, feature } => {
+                let on = if make { feature.on } else { feature.was };
+                write!(f, "switch {} {} on {at} in the container", feature.name, state(on))
+            }
+            Fact::Pass { at, .. } => {
+                write!(f, "{} {at} in the container", verb("attach pass to", "detach pass from"))
+            }
+            Fact::Foreign { at, replaced, .. } => write!(
+                f,
+                "{} {at}, as --force asked",
+                verb(
+                    &format!("take program {} off", replaced.prog_id),
+                    &format!("put program {} back on", replaced.prog_id)
+                )
+            ),
+            Fact::Port { at, .. } => {
+                write!(f, "{} {at}", verb("allow redirects to", "forbid redirects to"))
+            }
+            Fact::Forward { at, checksum, attach, .. } if make => {
+                write!(f, "attach forward (checksum {checksum}) to {at} by {attach}")
+            }
+            Fact::Forward { at, .. } => write!(f, "detach forward from {at}"),
+            Fact::Endpoint { address, at, mac, .. } if make => {
+                write!(f, "send {address} to {mac} by {at}")
+            }
+            Fact::Endpoint { address, at, .. } => write!(f, "send {address} to {at} no more"),
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Plans: what will be done, as a value that can be printed, carried out and taken back.
+//!
+//! A [`Member`] is a joined container; its facts are what makes it one. `up` makes those that do not
+//! hold, `down` takes them back, both through [`carry_out`].
+
+mod carry;
+pub mod down;
+mod fact;
+mod ground;
+pub mod member;
+mod pins;
+pub mod record;
+pub mod segment;
+mod tables;
+mod up;
+
+pub use carry::{carry_out, holds};
+pub use down::down;
+pub use fact::{Action, Fact, Sense};
+pub use ground::Ground;
+pub use member::Member;
+pub use pins::MemberPins;
+pub use segment::Segment;
+pub use up::{Wish, alive, up};
+
+use serde::Serialize;
+
+/// Actions in order, and the members that they are for.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+pub struct Plan {
+    /// What will be done.
+    pub actions: Vec<Action>,
+    /// After `up`: who is joined on the bridge. After `down`: who is no more.
+    pub members: Vec<Member>,
+}

@@ -1,0 +1,126 @@
+//! Pins: what is in our folder of bpffs, opened with the type that it must have.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use xhop_asm::MapDecl;
+use xhop_asm::blocks::count;
+
+use super::segment::Segment;
+use crate::container::Interface;
+use crate::sys::bpf::{Link, Map, Prog};
+use crate::sys::bpffs;
+use crate::{Error, Result};
+
+/// A member's pins.
+#[derive(Debug)]
+pub struct MemberPins {
+    folder: PathBuf,
+}
+
+impl MemberPins {
+    /// Those of the member with this host side.
+    pub fn of(segment: &Segment, host: &Interface) -> Self {
+        Self { folder: segment.member_pins(host) }
+    }
+
+    /// Makes their folder.
+    pub fn create(&self) -> Result<()> {
+        bpffs::create_dir(&self.folder)
+    }
+
+    /// Removes their folder once the last pin is gone.
+    pub fn remove_if_empty(&self) -> Result<()> {
+        remove_dir(&self.folder)
+    }
+
+    /// The member's counters.
+    pub fn stats(&self) -> PathBuf {
+        self.folder.join("stats")
+    }
+
+    /// The attachment of `forward`: a link, or the program where netlink attached it.
+    pub fn forward(&self) -> PathBuf {
+        self.folder.join("forward")
+    }
+
+    /// The attachment of `pass`: likewise.
+    pub fn pass(&self) -> PathBuf {
+        self.folder.join("pass")
+    }
+
+    /// The foreign program that was taken off the host side.
+    pub fn foreign(&self) -> PathBuf {
+        self.folder.join("foreign")
+    }
+
+    /// Opens the counters.
+    pub fn open_stats(&self) -> Result<Map> {
+        open_map(&self.stats(), &count::stats())
+    }
+}
+
+/// Opens a pinned map and makes sure that it is what `decl` says.
+pub fn open_map(path: &Path, decl: &MapDecl) -> Result<Map> {
+    let map = Map::open_pinned(path)?;
+    if map.matches(decl) {
+        return Ok(map);
+    }
+    let info = map.info();
+    Err(Error::Pin {
+        path: path.into(),
+        wanted: decl.name,
+        found: format!(
+            "{} with {} B keys and {} B values",
+            info.kind.name(),
+            info.key_size,
+            info.value_size
+        ),
+    })
+}
+
+/// Opens the pinned map, or makes and pins it.
+pub fn ensure_map(path: &Path, decl: &MapDecl) -> Result<Map> {
+    if exists(path) {
+        return open_map(path, decl);
+    }
+    let map = Map::create(decl)?;
+    map.pin(path)?;
+    Ok(map)
+}
+
+/// The link at `path`; `None` if there is no pin.
+pub fn open_link(path: &Path) -> Result<Option<Link>> {
+    exists(path).then(|| Link::open_pinned(path)).transpose()
+}
+
+/// The program at `path`; `None` if there is no pin.
+pub fn open_prog(path: &Path) -> Result<Option<Prog>> {
+    exists(path).then(|| Prog::open_pinned(path)).transpose()
+}
+
+/// Whether there is a pin, of whatever type.
+pub fn exists(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+/// Removes a pin; it may be gone already.
+pub fn remove(path: &Path) -> Result<()> {
+    gone_is_fine(fs::remove_file(path), path)
+}
+
+/// Removes a folder if it is empty.
+pub fn remove_dir(path: &Path) -> Result<()> {
+    match fs::remove_dir(path) {
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => gone_is_fine(other, path),
+    }
+}
+
+fn gone_is_fine(result: std::io::Result<()>, path: &Path) -> Result<()> {
+    match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
+        _ => Ok(()),
+    }
+}

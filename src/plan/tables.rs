@@ -1,0 +1,116 @@
+//! The maps that a segment's members share, and what stands in them.
+
+use std::net::IpAddr;
+
+use xhop_asm::MapDecl;
+use xhop_asm::blocks::Family;
+use xhop_asm::blocks::endpoint::{self, value};
+
+use super::ground::Ground;
+use super::pins;
+use super::segment::{PINS, Segment};
+use crate::Result;
+use crate::container::{Interface, Mac};
+use crate::sys::bpf::Map;
+use crate::sys::bpffs;
+
+/// Makes and pins them. Those that are there must be what we would make: all are looked at before
+/// the first is made.
+pub fn make(segment: &Segment) -> Result<()> {
+    all_there(segment)?;
+    bpffs::create_dir(&segment.pins())?;
+    for decl in Segment::maps() {
+        pins::ensure_map(&segment.pins().join(decl.name), &decl)?;
+    }
+    Ok(())
+}
+
+/// Whether all are there. A pin of something else in the place of one is an error.
+pub fn all_there(segment: &Segment) -> Result<bool> {
+    let mut all = true;
+    for decl in Segment::maps() {
+        all &= open(segment, &decl)?.is_some();
+    }
+    Ok(all)
+}
+
+/// Removes those that are ours.
+pub fn remove(segment: &Segment) -> Result<()> {
+    for decl in Segment::maps() {
+        if let Ok(Some(_)) = open(segment, &decl) {
+            pins::remove(&segment.pins().join(decl.name))?;
+        }
+    }
+    pins::remove_dir(&segment.pins())?;
+    pins::remove_dir(PINS.as_ref())
+}
+
+/// One of them; `None` if it is not there.
+fn open(segment: &Segment, decl: &MapDecl) -> Result<Option<Map>> {
+    let path = segment.pins().join(decl.name);
+    pins::exists(&path).then(|| pins::open_map(&path, decl)).transpose()
+}
+
+/// Lets the interface be redirected to.
+pub fn allow(ground: &Ground, segment: &Segment, at: &Interface) -> Result<()> {
+    let (netns, _) = ground.present(at)?;
+    let decl = endpoint::ports();
+    let ports = pins::open_map(&segment.pins().join(decl.name), &decl)?;
+    let key = at.ifindex.to_ne_bytes();
+    // The kernel looks the index up in the calling thread's namespace.
+    netns.run(|| ports.update(&key, &key))?
+}
+
+/// Lets it be redirected to no more.
+pub fn forbid(segment: &Segment, at: &Interface) -> Result<()> {
+    match open(segment, &endpoint::ports())? {
+        Some(ports) => ports.delete(&at.ifindex.to_ne_bytes()).map(drop),
+        None => Ok(()),
+    }
+}
+
+/// Whether it can be redirected to.
+pub fn allowed(segment: &Segment, at: &Interface) -> Result<bool> {
+    match open(segment, &endpoint::ports())? {
+        Some(ports) => Ok(ports.lookup(&at.ifindex.to_ne_bytes())?.is_some()),
+        None => Ok(false),
+    }
+}
+
+/// Sends an address to an interface.
+pub fn send(segment: &Segment, address: IpAddr, at: &Interface, mac: Mac) -> Result<()> {
+    let (decl, key) = endpoint_key(address);
+    let endpoints = pins::open_map(&segment.pins().join(decl.name), &decl)?;
+    endpoints.update(&key, &value::encode(at.ifindex, mac.0))
+}
+
+/// Sends it there no more, unless it has become somebody else's meanwhile.
+pub fn send_no_more(segment: &Segment, address: IpAddr, at: &Interface) -> Result<()> {
+    let (decl, key) = endpoint_key(address);
+    let Some(endpoints) = open(segment, &decl)? else { return Ok(()) };
+    match endpoints.lookup(&key)? {
+        Some(entry) if entry.starts_with(&at.ifindex.to_ne_bytes()) => {
+            endpoints.delete(&key).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether it is sent just there.
+pub fn sent(segment: &Segment, address: IpAddr, at: &Interface, mac: Mac) -> Result<bool> {
+    let (decl, key) = endpoint_key(address);
+    match open(segment, &decl)? {
+        Some(endpoints) => Ok(endpoints
+            .lookup(&key)?
+            .is_some_and(|entry| entry == value::encode(at.ifindex, mac.0))),
+        None => Ok(false),
+    }
+}
+
+/// The map that an address belongs in, and its key there.
+fn endpoint_key(address: IpAddr) -> (MapDecl, Vec<u8>) {
+    match address {
+        IpAddr::V4(v4) => (endpoint::endpoints(Family::V4), v4.octets().to_vec()),
+        IpAddr::V6(v6) => (endpoint::endpoints(Family::V6), v6.octets().to_vec()),
+    }
+}

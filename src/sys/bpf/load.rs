@@ -1,0 +1,320 @@
+//! Loading: a program, its maps, and the verifier's log when it is refused.
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
+use xhop_asm::{ByteOrder, Insn, Program};
+
+use super::{Attr, Cmd, Map, Prog, addr, addr_mut, bpf_fd_charged, obj_name, raw};
+use crate::{Error, Result};
+
+/// Of the tool's own code, as the kernel wants it said.
+const LICENSE: &[u8] = b"MIT\0";
+/// The program takes packets of more than one buffer (kernels from 5.18).
+const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
+/// The first try for a log; most fit.
+const LOG_SIZE: usize = 64 << 10;
+/// The kernel's own limit (kernel/bpf/log.c, `bpf_verifier_log_attr_valid`).
+const LOG_SIZE_MAX: usize = (u32::MAX >> 2) as usize;
+/// The verifier gives up with EAGAIN when a signal is pending; so often it is asked again.
+const LOAD_TRIES: usize = 5;
+
+/// The hook that a program is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ProgType {
+    /// `BPF_PROG_TYPE_XDP`
+    Xdp,
+    /// The same with `BPF_F_XDP_HAS_FRAGS`.
+    XdpFrags,
+    /// `BPF_PROG_TYPE_SCHED_CLS`: tc.
+    SchedCls,
+}
+
+impl ProgType {
+    /// The kernel's number and the load flags.
+    const fn attr(self) -> (u32, u32) {
+        match self {
+            Self::Xdp => (6, 0),
+            Self::XdpFrags => (6, BPF_F_XDP_HAS_FRAGS),
+            Self::SchedCls => (3, 0),
+        }
+    }
+}
+
+/// How the loaded instructions name their maps.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MapRefs {
+    /// By index, as listed: the kernel got the very bytes.
+    Index,
+    /// By descriptor: the one rewrite there is, for kernels before 5.14.
+    Patched,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
+    prog_btf_fd: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    func_info_cnt: u32,
+    line_info_rec_size: u32,
+    line_info: u64,
+    line_info_cnt: u32,
+    attach_btf_id: u32,
+    attach_prog_fd: u32,
+    core_relo_cnt: u32,
+    fd_array: u64,
+}
+
+// SAFETY: laid out as the kernel has it; `Request` keeps the instructions, the license, the
+// log (`log_size` bytes) and a descriptor for each map that the instructions name.
+unsafe impl Attr for LoadAttr {}
+
+impl Prog {
+    /// Loads a program with its maps, in the order of [`Program::maps`].
+    ///
+    /// The canonical bytes are tried first; a kernel without `fd_array` gets them patched. A
+    /// refusal by the verifier comes with its whole log.
+    pub fn load(program: &Program, prog_type: ProgType, maps: &[&Map]) -> Result<Self> {
+        check_maps(program, maps)?;
+        let mut request = Request {
+            program,
+            prog_type,
+            insns: program.bytes(ByteOrder::NATIVE),
+            fd_array: maps.iter().map(raw).collect(),
+        };
+        let mut map_refs = MapRefs::Index;
+        let mut loaded = request.submit(&mut []);
+        // Before 5.14: E2BIG, since we pass more than its attribute has. EINVAL where its
+        // attribute is as long, but for another command.
+        if matches!(loaded, Err(Errno::E2BIG | Errno::EINVAL)) && !maps.is_empty() {
+            request.patch();
+            map_refs = MapRefs::Patched;
+            loaded = request.submit(&mut []);
+        }
+        let fd = loaded.or_else(|errno| request.explain(errno))?;
+        Ok(Self::from_load(fd, map_refs))
+    }
+}
+
+/// The maps must be those that the program declares, or its accesses mean something else; and
+/// it must name none beyond them, or the kernel would read beyond `fd_array`.
+fn check_maps(program: &Program, maps: &[&Map]) -> Result<()> {
+    let wanted = program.maps();
+    let named = program.lines().iter().filter_map(|line| match line.insn {
+        Insn::LoadMap { map, .. } => Some(map.get() as usize + 1),
+        _ => None,
+    });
+    let count = named.chain([wanted.len(), maps.len()]).max().unwrap_or(0);
+    for index in 0..count {
+        let fits = match (wanted.get(index), maps.get(index)) {
+            (Some(decl), Some(map)) => map.matches(decl),
+            _ => false,
+        };
+        if !fits {
+            let wanted = wanted.get(index).map_or("no such map".into(), |decl| format!("{decl:?}"));
+            return Err(Error::ProgramMaps { program: program.name().into(), index, wanted });
+        }
+    }
+    Ok(())
+}
+
+/// What is asked of the kernel when a program is loaded.
+struct Request<'a> {
+    program: &'a Program,
+    prog_type: ProgType,
+    insns: Vec<u8>,
+    /// Descriptors of the maps. The kernel reads it at the indices in the instructions, which
+    /// `check_maps` has found to be within it.
+    fd_array: Vec<u32>,
+}
+
+impl Request<'_> {
+    /// Loads; the log, if `log` is not empty, ends with a NUL.
+    fn submit(&self, log: &mut [u8]) -> nix::Result<OwnedFd> {
+        let (prog_type, prog_flags) = self.prog_type.attr();
+        let mut attr = LoadAttr {
+            prog_type,
+            insn_cnt: (self.insns.len() / SLOT) as u32,
+            insns: addr(&self.insns),
+            license: addr(LICENSE),
+            log_level: u32::from(!log.is_empty()),
+            log_size: log.len() as u32,
+            log_buf: if log.is_empty() { 0 } else { addr_mut(log) },
+            prog_flags,
+            prog_name: obj_name(&format!("xhop_{}", self.program.name())),
+            fd_array: if self.fd_array.is_empty() { 0 } else { addr(&self.fd_array) },
+            ..LoadAttr::default()
+        };
+        let mut loaded = bpf_fd_charged(Cmd::PROG_LOAD, &mut attr);
+        for _ in 1..LOAD_TRIES {
+            if !matches!(loaded, Err(Errno::EAGAIN)) {
+                break;
+            }
+            loaded = bpf_fd_charged(Cmd::PROG_LOAD, &mut attr);
+        }
+        loaded
+    }
+
+    /// Names the maps by descriptor in the instructions, instead of by index.
+    fn patch(&mut self) {
+        let mut at = 0;
+        for line in self.program.lines() {
+            if let (Insn::LoadMap { map, .. }, Some([_, regs, _, _, imm @ ..])) =
+                (line.insn, self.insns.get_mut(at..at + SLOT))
+            {
+                *regs = match ByteOrder::NATIVE {
+                    ByteOrder::Little => *regs & 0x0f | BPF_PSEUDO_MAP_FD << 4,
+                    ByteOrder::Big => *regs & 0xf0 | BPF_PSEUDO_MAP_FD,
+                };
+                // `check_maps` has seen a descriptor for each map; the verifier refuses -1.
+                let fd = self.fd_array.get(map.get() as usize).copied().unwrap_or(u32::MAX);
+                imm.copy_from_slice(&fd.to_ne_bytes());
+            }
+            at += line.insn.slots() * SLOT;
+        }
+        self.fd_array.clear();
+    }
+
+    /// Loads again with a log, larger until it fits. An empty log means that the refusal was not
+    /// the verifier's.
+    fn explain(&self, refused: Errno) -> Result<OwnedFd> {
+        let mut size = LOG_SIZE;
+        loop {
+            let mut log = vec![0; size];
+            match self.submit(&mut log) {
+                // What was wrong before has passed.
+                Ok(fd) => return Ok(fd),
+                Err(Errno::ENOSPC) if size < LOG_SIZE_MAX => size = (size * 4).min(LOG_SIZE_MAX),
+                Err(_) => return Err(self.refusal(refused, &log)),
+            }
+        }
+    }
+
+    fn refusal(&self, errno: Errno, log: &[u8]) -> Error {
+        let len = log.iter().position(|b| *b == 0).unwrap_or(log.len());
+        let log = String::from_utf8_lossy(&log[..len]).into_owned();
+        let program = self.program.name().to_string();
+        if log.is_empty() {
+            return Cmd::PROG_LOAD.failed(program)(errno);
+        }
+        Error::Verifier { program, errno, log }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::privileged;
+    use xhop_asm::{Assembler, MapDecl, MapKind, R0, R1, R2, xdp};
+
+    fn reads_map() -> Program {
+        let mut asm = Assembler::new("reads/map");
+        let decl = |name| MapDecl {
+            name,
+            kind: MapKind::Hash,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 1,
+            flags: 0,
+        };
+        let (first, second) = (asm.map(decl("first")), asm.map(decl("second")));
+        asm.load_imm64(R2, 5, "a wide immediate that is no map");
+        asm.load_map(R1, second, "second");
+        asm.load_map(R1, first, "first");
+        asm.mov(R0, xdp::DROP, "verdict");
+        asm.exit("done");
+        asm.finish().expect("assembles")
+    }
+
+    fn maps_of(program: &Program) -> Vec<Map> {
+        program.maps().iter().map(|decl| Map::create(decl).expect("create")).collect()
+    }
+
+    #[test]
+    fn maps_by_index_and_patched() {
+        if !privileged("load::maps_by_index_and_patched") {
+            return;
+        }
+        let program = reads_map();
+        let maps = maps_of(&program);
+        let refs: Vec<_> = maps.iter().collect();
+        let mut ids: Vec<_> = maps.iter().map(|map| map.info().id).collect();
+        ids.sort();
+        let sorted = |prog: &Prog| {
+            let mut ids = prog.info().expect("info").map_ids;
+            ids.sort();
+            ids
+        };
+        let prog = Prog::load(&program, ProgType::XdpFrags, &refs).expect("loads");
+        assert_eq!(sorted(&prog), ids);
+        let old = crate::sys::kernel::release().expect("uname") < (5, 14);
+        assert_eq!(prog.map_refs() == Some(MapRefs::Patched), old);
+
+        // What an old kernel gets loads on a new one too.
+        let insns = program.bytes(ByteOrder::NATIVE);
+        let fd_array = refs.iter().map(raw).collect();
+        let mut request = Request { program: &program, prog_type: ProgType::Xdp, insns, fd_array };
+        request.patch();
+        assert!(request.fd_array.is_empty());
+        let fd = request.submit(&mut []).expect("loads");
+        assert_eq!(sorted(&Prog::from_load(fd, MapRefs::Patched)), ids);
+    }
+
+    #[test]
+    fn foreign_maps_are_refused() {
+        if !privileged("load::foreign_maps_are_refused") {
+            return;
+        }
+        let program = reads_map();
+        let maps = maps_of(&program);
+        let load = |maps: &[&Map]| Prog::load(&program, ProgType::Xdp, maps);
+        assert!(matches!(load(&[&maps[0]]), Err(Error::ProgramMaps { index: 1, .. })));
+        let wide = Map::create(&MapDecl { value_size: 8, ..program.maps()[0].clone() });
+        let wide = wide.expect("create");
+        assert!(matches!(load(&[&wide, &maps[1]]), Err(Error::ProgramMaps { index: 0, .. })));
+
+        // An index that came from another program.
+        let mut asm = Assembler::new("stray");
+        let stray = program.lines().iter().find(|line| matches!(line.insn, Insn::LoadMap { .. }));
+        asm.emit(stray.expect("has one").insn, "a map of another program");
+        let stray = asm.finish().expect("assembles");
+        let error = Prog::load(&stray, ProgType::Xdp, &[]).expect_err("no maps");
+        assert!(matches!(error, Error::ProgramMaps { index: 0, .. }), "{error}");
+    }
+
+    #[test]
+    fn the_log_is_whole() {
+        if !privileged("load::the_log_is_whole") {
+            return;
+        }
+        // Long enough that the first buffer can't hold the log; r2 is not initialised.
+        let mut asm = Assembler::new("long");
+        for _ in 0..3000 {
+            asm.mov(R0, 1, "padding");
+        }
+        asm.mov(R0, R2, "reads nothing");
+        asm.exit("done");
+        let program = asm.finish().expect("assembles");
+        match Prog::load(&program, ProgType::Xdp, &[]) {
+            Err(Error::Verifier { errno: Errno::EACCES, log, .. }) => {
+                assert!(log.len() > LOG_SIZE, "{} bytes", log.len());
+                assert!(log.contains("\n0: ") && log.contains("R2 !read_ok"), "{log}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}

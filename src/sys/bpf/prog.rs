@@ -1,0 +1,236 @@
+//! Programs that are loaded: ask, pin, run on a packet.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::{Attr, Cmd, MapRefs, addr, addr_mut, bpf, raw};
+use crate::Result;
+
+/// A loaded program, kept alive by its descriptor.
+#[derive(Debug)]
+pub struct Prog {
+    fd: OwnedFd,
+    map_refs: Option<MapRefs>,
+}
+
+/// What the kernel says of a program.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ProgInfo {
+    /// Its id, unique on this host while it lives.
+    pub id: u32,
+    /// The kernel's hash of the instructions.
+    pub tag: [u8; 8],
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// The maps that it uses.
+    pub map_ids: Vec<u32>,
+    /// Whether it runs as machine code.
+    pub jited: bool,
+}
+
+/// `struct xdp_md`: what an XDP program gets in r1.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct XdpMd {
+    /// Where the packet begins; in a test run what precedes it is metadata.
+    pub data: u32,
+    /// Where it ends; in a test run the length of the input.
+    pub data_end: u32,
+    /// Where metadata begins; in a test run zero.
+    pub data_meta: u32,
+    /// The interface that it came in by, of the calling thread's netns.
+    pub ingress_ifindex: u32,
+    /// The queue of that interface.
+    pub rx_queue_index: u32,
+    /// For programs in a devmap; in a test run zero.
+    pub egress_ifindex: u32,
+}
+
+/// A packet to run a program on.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct TestRun<'a> {
+    /// From its Ethernet header on; at least 14 bytes.
+    pub data_in: &'a [u8],
+    /// The context (kernels from 5.15), else the loopback's.
+    pub ctx_in: Option<XdpMd>,
+    /// How often it is run; 0 is once.
+    pub repeat: u32,
+}
+
+/// What a program did.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TestResult {
+    /// Its verdict, as in r0.
+    pub retval: u32,
+    /// The packet after the last run.
+    pub data_out: Vec<u8>,
+    /// The mean time of one run, in nanoseconds.
+    pub duration_ns: u32,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct TestAttr {
+    prog_fd: u32,
+    retval: u32,
+    data_size_in: u32,
+    data_size_out: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    ctx_size_in: u32,
+    ctx_size_out: u32,
+    ctx_in: u64,
+    ctx_out: u64,
+}
+
+// SAFETY: laid out as the kernel has it; `Prog::test_run` keeps buffers of the sizes told.
+unsafe impl Attr for TestAttr {}
+
+/// The beginning of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct RawInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_prog_len: u32,
+    xlated_prog_len: u32,
+    jited_prog_insns: u64,
+    xlated_prog_insns: u64,
+    load_time: u64,
+    created_by_uid: u32,
+    nr_map_ids: u32,
+    map_ids: u64,
+    name: [u8; 16],
+}
+
+impl AsFd for Prog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Prog {
+    /// For `load`.
+    pub(super) fn from_load(fd: OwnedFd, map_refs: MapRefs) -> Self {
+        Self { fd, map_refs: Some(map_refs) }
+    }
+
+    /// Opens a pinned program.
+    pub fn open_pinned(path: &Path) -> Result<Self> {
+        Ok(Self { fd: super::obj_get(path, "bpf-prog")?, map_refs: None })
+    }
+
+    /// Opens a program by its id.
+    pub fn by_id(id: u32) -> Result<Self> {
+        Ok(Self { fd: super::fd_by_id(Cmd::PROG_GET_FD_BY_ID, id)?, map_refs: None })
+    }
+
+    /// How it names its maps; `None` if it was not loaded here but opened.
+    pub fn map_refs(&self) -> Option<MapRefs> {
+        self.map_refs
+    }
+
+    /// Pins it to a path on a BPF file system.
+    pub fn pin(&self, path: &Path) -> Result<()> {
+        super::obj_pin(self.as_fd(), path)
+    }
+
+    /// What the kernel says of it.
+    pub fn info(&self) -> Result<ProgInfo> {
+        let mut info = RawInfo::default();
+        self.raw_info(&mut info)?;
+        let mut map_ids = vec![0u32; info.nr_map_ids as usize];
+        let mut again = RawInfo {
+            nr_map_ids: info.nr_map_ids,
+            map_ids: addr_mut(&mut map_ids),
+            ..RawInfo::default()
+        };
+        self.raw_info(&mut again)?;
+        Ok(ProgInfo {
+            id: info.id,
+            tag: info.tag,
+            name: super::name_string(&info.name),
+            map_ids,
+            jited: info.jited_prog_len != 0,
+        })
+    }
+
+    fn raw_info(&self, info: &mut RawInfo) -> Result<()> {
+        // SAFETY: `RawInfo` is the beginning of the kernel's struct; its only address that has a
+        // length is `map_ids`, of `nr_map_ids` writable elements.
+        unsafe { super::obj_info(self.as_fd(), info) }
+            .map_err(Cmd::OBJ_GET_INFO_BY_FD.failed("a program"))
+    }
+
+    /// Runs it on a packet, without any interface (net/bpf/test_run.c).
+    pub fn test_run(&self, run: &TestRun) -> Result<TestResult> {
+        // The program may grow the packet by at most the headroom (256) and the tailroom.
+        let mut data_out = vec![0; run.data_in.len() + 4096];
+        let ctx = run.ctx_in.as_slice();
+        let mut attr = TestAttr {
+            prog_fd: raw(self),
+            data_size_in: run.data_in.len() as u32,
+            data_size_out: data_out.len() as u32,
+            data_in: addr(run.data_in),
+            data_out: addr_mut(&mut data_out),
+            repeat: run.repeat,
+            ctx_size_in: size_of_val(ctx) as u32,
+            ctx_in: if ctx.is_empty() { 0 } else { addr(ctx) },
+            ..TestAttr::default()
+        };
+        bpf(Cmd::PROG_TEST_RUN, &mut attr)
+            .map_err(Cmd::PROG_TEST_RUN.failed(format!("{} bytes", run.data_in.len())))?;
+        data_out.truncate(attr.data_size_out as usize);
+        Ok(TestResult { retval: attr.retval, data_out, duration_ns: attr.duration })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::bpf::ProgType;
+    use crate::sys::testing::privileged;
+    use nix::errno::Errno;
+    use xhop_asm::{Assembler, Pointer, R0, R1, programs, xdp};
+
+    #[test]
+    fn pass_runs() {
+        if !privileged("prog::pass_runs") {
+            return;
+        }
+        let program = programs::pass().expect("assembles");
+        let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+        let info = prog.info().expect("info");
+        assert_eq!((info.name.as_str(), info.map_ids.len()), ("xhop_pass", 0));
+        // SHA-1 until 6.17, SHA-256 since.
+        let tags = [0x3b18_5187_f185_5c4c, 0x614b_434c_d832_4ecc_u64];
+        assert!(tags.contains(&u64::from_be_bytes(info.tag)), "{:02x?}", info.tag);
+        assert_eq!(Prog::by_id(info.id).expect("by id").info().expect("info"), info);
+
+        let packet: Vec<u8> = (0..60).collect();
+        let run = TestRun { data_in: &packet, repeat: 3, ..TestRun::default() };
+        let result = prog.test_run(&run).expect("runs");
+        assert_eq!((result.retval, &result.data_out), (2, &packet));
+        assert!(prog.test_run(&TestRun::default()).is_err(), "no Ethernet header");
+    }
+
+    #[test]
+    fn context_is_passed() {
+        if !privileged("prog::context_is_passed") {
+            return;
+        }
+        let mut asm = Assembler::new("ifindex");
+        asm.load(R0, R1.u32(xdp::xdp_md::INGRESS_IFINDEX), "verdict: where it came in");
+        asm.exit("done");
+        let program = asm.finish().expect("assembles");
+        let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+        let ctx = XdpMd { data_end: 64, ingress_ifindex: 1, ..XdpMd::default() };
+        let run = TestRun { data_in: &[0; 64], ctx_in: Some(ctx), repeat: 1 };
+        assert_eq!(prog.test_run(&run).expect("runs").retval, 1);
+        let run = TestRun { ctx_in: Some(XdpMd { data_end: 65, ..ctx }), ..run };
+        assert_eq!(prog.test_run(&run).expect_err("past the end").errno(), Some(Errno::EINVAL));
+    }
+}

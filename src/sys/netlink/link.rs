@@ -1,0 +1,252 @@
+//! What interfaces there are, and how they hang together.
+
+use neli::consts::nl::NlmF;
+use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
+
+use super::msg::{Message, attr, attrs, text, u32_at, u64_at};
+use super::socket::{About, malformed};
+use super::{Rtnl, ifinfomsg};
+use crate::Result;
+use crate::sys::bpf::XdpMode;
+
+/// `IFLA_XDP_*`, `IFLA_BR_*`, `IFLA_BRPORT_*` (include/uapi/linux/if_link.h)
+const IFLA_XDP_DRV_PROG_ID: u16 = 5;
+const IFLA_XDP_SKB_PROG_ID: u16 = 6;
+const IFLA_XDP_HW_PROG_ID: u16 = 7;
+const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
+
+/// An interface.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct LinkInfo {
+    /// Its number in its namespace.
+    pub ifindex: u32,
+    /// Its name there.
+    pub name: String,
+    /// Its Ethernet address, if it has one.
+    pub mac: Option<[u8; 6]>,
+    /// The largest packet, in bytes without the Ethernet header.
+    pub mtu: u32,
+    /// Switched on (`IFF_UP`).
+    pub up: bool,
+    /// And connected (`IFF_LOWER_UP`).
+    pub carrier: bool,
+    /// `veth`, `bridge`, ...; `None` for hardware and the loopback.
+    pub kind: Option<String>,
+    /// The ifindex of the bridge that it is a port of.
+    pub master: Option<u32>,
+    /// Of a veth: the ifindex of its peer, in the namespace that `link_netnsid` names.
+    pub link: Option<u32>,
+    /// Where `link` is, if not here: see [`Rtnl::nsid_of`].
+    pub link_netnsid: Option<i32>,
+    /// The XDP programs on it.
+    pub xdp: Vec<XdpAttached>,
+    /// Of a bridge's port: whether the bridge keeps it from the other isolated ports.
+    pub isolated: Option<bool>,
+    /// Of a bridge: whether it looks at VLAN tags.
+    pub vlan_filtering: Option<bool>,
+    /// What it has carried.
+    pub stats: Stats,
+}
+
+/// An XDP program on an interface.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct XdpAttached {
+    /// Where it runs.
+    pub mode: XdpMode,
+    /// Its id.
+    pub prog_id: u32,
+}
+
+/// Counts since the interface was made (`struct rtnl_link_stats64`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stats {
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+impl Rtnl {
+    /// All interfaces of the namespace.
+    pub fn links(&self) -> Result<Vec<LinkInfo>> {
+        let about = About { call: "RTM_GETLINK", on: "all interfaces" };
+        let request =
+            || Message::new(Rtm::Getlink, NlmF::REQUEST | NlmF::DUMP, &ifinfomsg(0, 0, 0));
+        let items = self.socket.dump(about, request)?;
+        let links = items.iter().filter(|(kind, _)| *kind == u16::from(Rtm::Newlink));
+        links.map(|(_, body)| parse(body).ok_or_else(|| malformed(about))).collect()
+    }
+
+    /// The interface of this name; `None` if there is none.
+    pub fn link(&self, name: &str) -> Result<Option<LinkInfo>> {
+        Ok(self.links()?.into_iter().find(|link| link.name == name))
+    }
+}
+
+/// Reads what follows the header of an `RTM_NEWLINK`.
+fn parse(body: &[u8]) -> Option<LinkInfo> {
+    let flags = u32_at(body, 8)?;
+    let is = |flag: Iff| flags & flag.bits() != 0;
+    let mut link = LinkInfo {
+        ifindex: u32_at(body, 4)?,
+        up: is(Iff::UP),
+        carrier: is(Iff::LOWERUP),
+        ..LinkInfo::default()
+    };
+    for (kind, payload) in attrs(body.get(16..)?) {
+        match Ifla::from(kind) {
+            Ifla::Ifname => link.name = text(payload),
+            Ifla::Address => link.mac = payload.try_into().ok(),
+            Ifla::Mtu => link.mtu = u32_at(payload, 0)?,
+            Ifla::Master => link.master = u32_at(payload, 0),
+            Ifla::Link => link.link = u32_at(payload, 0).filter(|ifindex| *ifindex != 0),
+            Ifla::LinkNetnsid => link.link_netnsid = u32_at(payload, 0).map(|nsid| nsid as i32),
+            Ifla::Linkinfo => parse_info(&mut link, payload),
+            Ifla::Xdp => link.xdp = parse_xdp(payload),
+            Ifla::Stats64 => link.stats = parse_stats(payload).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    (!link.name.is_empty()).then_some(link)
+}
+
+fn parse_info(link: &mut LinkInfo, info: &[u8]) {
+    let kind = attr(info, IflaInfo::Kind).map(text);
+    let slave_kind = attr(info, IflaInfo::SlaveKind).map(text);
+    // The numbers in the data mean something else for every kind.
+    let flag = |data: IflaInfo, number: u16| Some(*attr(attr(info, data)?, number)?.first()? != 0);
+    if kind.as_deref() == Some("bridge") {
+        link.vlan_filtering = flag(IflaInfo::Data, IFLA_BR_VLAN_FILTERING);
+    }
+    if slave_kind.as_deref() == Some("bridge") {
+        link.isolated = flag(IflaInfo::SlaveData, IFLA_BRPORT_ISOLATED);
+    }
+    link.kind = kind;
+}
+
+fn parse_xdp(nested: &[u8]) -> Vec<XdpAttached> {
+    let mode_of = |kind| match kind {
+        IFLA_XDP_DRV_PROG_ID => Some(XdpMode::Native),
+        IFLA_XDP_SKB_PROG_ID => Some(XdpMode::Generic),
+        IFLA_XDP_HW_PROG_ID => Some(XdpMode::Offload),
+        _ => None,
+    };
+    attrs(nested)
+        .filter_map(|(kind, id)| {
+            Some(XdpAttached { mode: mode_of(kind)?, prog_id: u32_at(id, 0)? })
+        })
+        .collect()
+}
+
+fn parse_stats(stats: &[u8]) -> Option<Stats> {
+    Some(Stats {
+        rx_packets: u64_at(stats, 0)?,
+        tx_packets: u64_at(stats, 8)?,
+        rx_bytes: u64_at(stats, 16)?,
+        tx_bytes: u64_at(stats, 24)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::netns::Netns;
+    use crate::sys::testing::{in_new_netns, privileged};
+
+    /// A small generator (xorshift), so that a failure repeats.
+    fn random(seed: &mut u64) -> usize {
+        *seed ^= *seed << 13;
+        *seed ^= *seed >> 7;
+        *seed ^= *seed << 17;
+        *seed as usize
+    }
+
+    #[test]
+    fn odd_bytes_do_not_panic() {
+        // A real reply, cut and altered everywhere.
+        let netns = Netns::current().expect("current");
+        let socket = Rtnl::open_in(&netns).map(|rtnl| rtnl.socket);
+        let body = match socket {
+            Ok(socket) => {
+                let about = About { call: "RTM_GETLINK", on: "lo" };
+                let flags = NlmF::REQUEST | NlmF::DUMP;
+                let request = || Message::new(Rtm::Getlink, flags, &ifinfomsg(0, 0, 0));
+                socket.dump(about, request).expect("dump").remove(0).1
+            }
+            // setns(2) needs root; plain bytes do for the rest.
+            Err(_) => (0..=255).cycle().take(1200).collect(),
+        };
+        for len in 0..body.len() {
+            let _ = parse(&body[..len]);
+        }
+        let mut seed = 0x9e37_79b9_7f4a_7c15;
+        for _ in 0..20_000 {
+            let mut odd = body.clone();
+            for _ in 0..=random(&mut seed) % 4 {
+                let at = random(&mut seed) % odd.len();
+                odd[at] = random(&mut seed) as u8;
+            }
+            let _ = parse(&odd);
+        }
+    }
+
+    #[test]
+    fn a_bridge_and_its_port() {
+        if !privileged("link::a_bridge_and_its_port") {
+            return;
+        }
+        let container = in_new_netns(|| Netns::current().expect("current"));
+        in_new_netns(|| {
+            let host = Netns::current().expect("current");
+            let rtnl = Rtnl::open_in(&host).expect("socket");
+            rtnl.add_bridge("br0").expect("bridge");
+            rtnl.add_veth("vetha", "eth0", &container).expect("veth");
+            let find = |name| rtnl.link(name).expect("links").expect("is there");
+            let (bridge, veth) = (find("br0"), find("vetha"));
+            rtnl.set_master(veth.ifindex, Some(bridge.ifindex)).expect("master");
+            rtnl.set_up(bridge.ifindex, true).expect("up");
+            rtnl.set_up(veth.ifindex, true).expect("up");
+            rtnl.set_mtu(veth.ifindex, 1400).expect("mtu");
+
+            let veth = find("vetha");
+            assert_eq!((veth.kind.as_deref(), veth.mtu), (Some("veth"), 1400));
+            assert_eq!(veth.master, Some(bridge.ifindex));
+            assert_eq!(veth.isolated, Some(false));
+            assert!(veth.up && !veth.carrier, "the peer is down");
+            assert_eq!(veth.link_netnsid, rtnl.nsid_of(&container).expect("nsid"));
+            assert!(veth.link_netnsid.is_some());
+            assert_eq!(find("br0").vlan_filtering, Some(false));
+            assert_eq!((find("br0").kind.as_deref(), find("lo").kind), (Some("bridge"), None));
+
+            let inside = Rtnl::open_in(&container).expect("socket");
+            let eth0 = inside.link("eth0").expect("links").expect("eth0");
+            assert_eq!((veth.link, eth0.link), (Some(eth0.ifindex), Some(veth.ifindex)));
+            assert_ne!(veth.mac, eth0.mac);
+            inside.set_up(eth0.ifindex, true).expect("up");
+            assert!(find("vetha").carrier);
+
+            rtnl.set_master(veth.ifindex, None).expect("no master");
+            assert_eq!((find("vetha").master, find("vetha").isolated), (None, None));
+            rtnl.del_link(veth.ifindex).expect("delete");
+            assert_eq!(rtnl.link("vetha").expect("links"), None);
+            assert_eq!(inside.link("eth0").expect("links"), None);
+        });
+    }
+
+    #[test]
+    fn unknown_namespaces_have_no_nsid() {
+        if !privileged("link::unknown_namespaces_have_no_nsid") {
+            return;
+        }
+        let other = in_new_netns(|| Netns::current().expect("current"));
+        in_new_netns(|| {
+            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
+            assert_eq!(rtnl.nsid_of(&other).expect("asks"), None);
+        });
+    }
+}

@@ -1,0 +1,87 @@
+//! Interfaces made, changed and removed.
+
+use std::os::fd::{AsFd, AsRawFd};
+
+use neli::consts::nl::NlmF;
+use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
+
+use super::msg::Message;
+use super::socket::About;
+use super::{Rtnl, ifinfomsg};
+use crate::Result;
+use crate::sys::netns::Netns;
+
+/// include/uapi/linux/veth.h
+const VETH_INFO_PEER: u16 = 1;
+
+impl Rtnl {
+    /// Makes a bridge, down.
+    pub fn add_bridge(&self, name: &str) -> Result<()> {
+        self.add(name, |message| {
+            message.nest(Ifla::Linkinfo, |info| info.attr_str(IflaInfo::Kind, "bridge"));
+        })
+    }
+
+    /// Makes a pair of veths, down: `name` here, `peer` in another namespace.
+    pub fn add_veth(&self, name: &str, peer: &str, peer_netns: &Netns) -> Result<()> {
+        self.add(name, |message| {
+            message.nest(Ifla::Linkinfo, |info| {
+                info.attr_str(IflaInfo::Kind, "veth");
+                info.nest(IflaInfo::Data, |data| {
+                    data.nest(VETH_INFO_PEER, |end| {
+                        end.put(&ifinfomsg(0, 0, 0));
+                        end.attr_str(Ifla::Ifname, peer);
+                        end.attr(Ifla::NetNsFd, &peer_netns.as_fd().as_raw_fd().to_ne_bytes());
+                    });
+                });
+            });
+        })
+    }
+
+    /// Removes an interface; a veth takes its peer with it.
+    pub fn del_link(&self, ifindex: u32) -> Result<()> {
+        let message =
+            Message::new(Rtm::Dellink, NlmF::REQUEST | NlmF::ACK, &ifinfomsg(ifindex, 0, 0));
+        let on = format!("ifindex {ifindex}");
+        self.socket.ask(About { call: "RTM_DELLINK", on: &on }, message).map(drop)
+    }
+
+    /// Switches an interface on or off.
+    pub fn set_up(&self, ifindex: u32, up: bool) -> Result<()> {
+        let flags = if up { Iff::UP.bits() } else { 0 };
+        self.set(ifindex, ifinfomsg(ifindex, flags, Iff::UP.bits()), |_| {})
+    }
+
+    /// Makes an interface a port of a bridge, or of none.
+    pub fn set_master(&self, ifindex: u32, master: Option<u32>) -> Result<()> {
+        let master = master.unwrap_or(0).to_ne_bytes();
+        self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Master, &master))
+    }
+
+    /// Sets the largest packet, in bytes without the Ethernet header.
+    pub fn set_mtu(&self, ifindex: u32, mtu: u32) -> Result<()> {
+        let mtu = mtu.to_ne_bytes();
+        self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Mtu, &mtu))
+    }
+
+    fn add(&self, name: &str, fill: impl FnOnce(&mut Message)) -> Result<()> {
+        let flags = NlmF::REQUEST | NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
+        let mut message = Message::new(Rtm::Newlink, flags, &ifinfomsg(0, 0, 0));
+        message.attr_str(Ifla::Ifname, name);
+        fill(&mut message);
+        self.socket.ask(About { call: "RTM_NEWLINK", on: name }, message).map(drop)
+    }
+
+    /// Changes an interface.
+    pub(super) fn set(
+        &self,
+        ifindex: u32,
+        fixed: [u8; 16],
+        fill: impl FnOnce(&mut Message),
+    ) -> Result<()> {
+        let mut message = Message::new(Rtm::Setlink, NlmF::REQUEST | NlmF::ACK, &fixed);
+        fill(&mut message);
+        let on = format!("ifindex {ifindex}");
+        self.socket.ask(About { call: "RTM_SETLINK", on: &on }, message).map(drop)
+    }
+}

@@ -1,0 +1,151 @@
+//! Network namespaces: setns(2), network_namespaces(7).
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::sched::CloneFlags;
+use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+
+use crate::{Error, Result};
+
+/// A network namespace, kept alive by its descriptor.
+#[derive(Debug)]
+pub struct Netns {
+    fd: OwnedFd,
+    dev: u64,
+    ino: u64,
+    path: PathBuf,
+}
+
+/// Two are the same if the kernel's objects are (nsfs device and inode).
+impl PartialEq for Netns {
+    fn eq(&self, other: &Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
+}
+
+impl Eq for Netns {}
+
+impl AsFd for Netns {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Netns {
+    /// Opens `/run/netns/x`, `/proc/1/ns/net` and the like.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        let meta = file.metadata().map_err(Error::io(&path))?;
+        let stat = fstatfs(&file).map_err(Error::sys("fstatfs", path.display()))?;
+        // A name whose namespace is gone is left behind as an empty file.
+        if stat.filesystem_type() != NSFS_MAGIC {
+            return Err(Error::Io { path, source: Errno::ENOENT.into() });
+        }
+        Ok(Self { fd: file.into(), dev: meta.dev(), ino: meta.ino(), path })
+    }
+
+    /// The calling thread's.
+    pub fn current() -> Result<Self> {
+        Self::open("/proc/thread-self/ns/net")
+    }
+
+    /// That of a process. It is a race to use the number of a process that may end.
+    pub fn of_pid(pid: u32) -> Result<Self> {
+        Self::open(format!("/proc/{pid}/ns/net"))
+    }
+
+    /// Its inode number, by which other tools name it: `net:[4026531840]`.
+    pub fn inode(&self) -> u64 {
+        self.ino
+    }
+
+    /// The path by which it was opened, for messages.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Runs `f` on a thread of its own inside the namespace; the caller's never changes. Sockets
+    /// opened there, links created there and devmap entries written there belong to it.
+    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        let inside = || {
+            nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET)
+                .map_err(Error::sys("setns", self.path.display()))?;
+            Ok(f())
+        };
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .spawn_scoped(scope, inside)
+                .map_err(Error::io(&self.path))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// Every namespace that can be reached by a path, once: the caller's, the named ones,
+    /// Docker's, and those of all processes. What vanishes meanwhile is left out.
+    pub fn all() -> Result<Vec<Self>> {
+        let current = Self::current()?;
+        let mut seen = HashSet::from([(current.dev, current.ino)]);
+        let mut all = vec![current];
+        let named = ["/run/netns", "/run/docker/netns"].into_iter().flat_map(entries);
+        let processes = entries("/proc")
+            .filter(|path| path.file_name().is_some_and(is_number))
+            .map(|path| path.join("ns/net"));
+        for path in named.chain(processes) {
+            // Most processes share one namespace: a stat spares the open.
+            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            if !seen.contains(&(meta.dev(), meta.ino())) {
+                if let Ok(netns) = Self::open(path) {
+                    seen.insert((netns.dev, netns.ino));
+                    all.push(netns);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+fn is_number(name: &std::ffi::OsStr) -> bool {
+    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+}
+
+/// The paths in a directory; none if it can't be read.
+fn entries(dir: &str) -> impl Iterator<Item = PathBuf> + use<> {
+    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::{in_new_netns, privileged};
+
+    #[test]
+    fn runs_inside_and_leaves_the_caller() {
+        if !privileged("netns::runs_inside_and_leaves_the_caller") {
+            return;
+        }
+        let before = Netns::current().expect("current");
+        let (other, all) = in_new_netns(|| {
+            let own = Netns::current().expect("current");
+            (own, Netns::all().expect("all"))
+        });
+        assert_ne!(before, other);
+        assert!(all.contains(&other) && all.contains(&before));
+        assert!(all.iter().enumerate().all(|(i, ns)| !all[..i].contains(ns)), "listed twice");
+        let inside = other.run(|| Netns::current().expect("current")).expect("run");
+        assert_eq!(inside, other);
+        assert_eq!(Netns::current().expect("current"), before);
+    }
+
+    #[test]
+    fn refuses_what_is_no_namespace() {
+        let error = Netns::open("/proc/self/status").expect_err("a file");
+        assert_eq!(error.errno(), Some(Errno::ENOENT));
+        assert!(Netns::of_pid(u32::MAX).is_err());
+    }
+}

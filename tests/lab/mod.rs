@@ -1,0 +1,95 @@
+//! A laboratory for one kernel test: namespaces of its own in which it may do as it likes.
+//!
+//! [`lab`] runs a test in a fresh thread with its own mount and network namespaces and a private
+//! `/run`, `/sys` and bpffs. Whatever the test makes there (named namespaces, links, pins, the
+//! state of xhop, a Docker daemon) goes with it, also when the test fails, and tests run beside
+//! each other. iproute2, ethtool and bpftool are the oracle, never xhop's own code.
+
+// Each test file uses a part of this module.
+#![allow(dead_code, unused_imports)]
+
+mod command;
+mod counters;
+mod docker;
+mod skip;
+mod snapshot;
+mod space;
+mod topology;
+mod traffic;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::thread;
+use std::time::{Duration, Instant};
+
+pub use command::{Output, Running, XHOP};
+pub use counters::{Counters, LinkStats};
+pub use docker::{Docker, TOOLS as DOCKER_TOOLS};
+pub use snapshot::assert_same;
+pub use space::Where;
+pub use topology::{Bridge, Container};
+pub use traffic::Service;
+
+use space::Space;
+
+/// The namespace in which [`Lab::bridge`] puts host sides: not the one that xhop runs in.
+pub const HOST: &str = "host";
+
+/// One test's own namespaces, and what can be done in them.
+#[derive(Debug)]
+pub struct Lab {
+    space: Space,
+}
+
+/// Runs `body` in a laboratory, or skips the test `name`: without the privileges or the tools it
+/// says so in one line on stderr and returns. With `XHOP_REQUIRE_KERNEL=1` it panics instead.
+pub fn lab(name: &str, body: impl FnOnce(&Lab) + Send) {
+    lab_with(name, &[], body);
+}
+
+/// Like [`lab`], for a test that needs the commands in `tools` besides the usual ones.
+pub fn lab_with(name: &str, tools: &[&str], body: impl FnOnce(&Lab) + Send) {
+    if let Some(reason) = skip::reason(tools) {
+        return skip::skip(name, &reason);
+    }
+    // A thread that has left its namespaces can't go back: use one and throw it away.
+    let outcome = thread::scope(|scope| {
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn_scoped(scope, || run(body))
+            .expect("a thread for the laboratory")
+            .join()
+    });
+    match outcome {
+        Ok(Ok(())) => {}
+        Ok(Err(reason)) => skip::skip(name, &reason),
+        Err(panic) => resume_unwind(panic),
+    }
+}
+
+/// The error is the reason why there can't be a laboratory here.
+fn run(body: impl FnOnce(&Lab)) -> Result<(), String> {
+    let space =
+        Space::enter().map_err(|e| format!("no laboratory: {e} (run as the machine's root)"))?;
+    let lab = Lab { space };
+    let outcome = catch_unwind(AssertUnwindSafe(|| body(&lab)));
+    let cleared = lab.space.clear();
+    if let Err(panic) = outcome {
+        if let Err(left) = cleared {
+            eprintln!("and the laboratory could not be cleared: {left}");
+        }
+        resume_unwind(panic);
+    }
+    cleared.expect("a cleared laboratory");
+    Ok(())
+}
+
+/// Polls `holds` until it is true.
+///
+/// Panics with `what` when `patience` is over.
+pub fn wait_until(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !holds() {
+        assert!(start.elapsed() < patience, "waited {patience:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
