@@ -59,13 +59,20 @@ pub fn up(wish: Wish, members: &[Member], ground: Ground) -> Result<Plan> {
         return Err(Error::Alone { name });
     }
 
-    let mut actions: Vec<Action> = leaving.into_iter().flat_map(down::undo_member).collect();
-    let common = [Fact::Bpffs, Fact::Maps { segment: segment.clone() }];
-    let undone = actions.clone();
-    for fact in common.into_iter().chain(wished.iter().flat_map(Member::facts)) {
-        let taken_back = undone.iter().any(|action| action.fact == fact);
-        if taken_back || !holds(&fact, ground)? {
-            actions.push(Action { sense: Sense::Make, fact });
+    let mut actions: Vec<Action> = leaving.iter().copied().flat_map(down::undo_member).collect();
+    let mut make = |fact| actions.push(Action { sense: Sense::Make, fact });
+    for fact in [Fact::Bpffs, Fact::Maps { segment: segment.clone() }] {
+        if !holds(&fact, ground)? {
+            make(fact);
+        }
+    }
+    for member in &wished {
+        // What holds now holds no more once it is taken back.
+        let anew = leaving.iter().any(|leaving| leaving.host == member.host);
+        for fact in member.facts() {
+            if anew || !holds(&fact, ground)? {
+                make(fact);
+            }
         }
     }
     let members = wished.into_iter().chain(staying.into_iter().cloned()).collect();
