@@ -308,6 +308,18 @@ pub enum Error {
     /// A program of ours that does not assemble.
     #[error("a program does not assemble: {0}: report it")]
     Assemble(xhop_asm::Error),
+    /// A checksum routine that gives a wrong sum.
+    #[error(
+        "the checksum of {bytes} bytes is {got:#06x}, not {expected:#06x}: report it with `uname -a`"
+    )]
+    WrongSum {
+        /// Length of the segment.
+        bytes: usize,
+        /// The right sum, as a native number.
+        expected: u32,
+        /// What the program gave.
+        got: u32,
+    },
     /// A value that JSON can't hold.
     #[error("JSON: {0}: report it")]
     Json(String),

@@ -49,7 +49,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// A member as it is now.
 #[derive(Serialize)]
-struct Report {
+pub(super) struct Report {
     #[serde(flatten)]
     member: Member,
     state: State,
@@ -83,7 +83,7 @@ struct Counter {
     bytes: u64,
 }
 
-fn collect() -> Result<Vec<Report>> {
+pub(super) fn collect() -> Result<Vec<Report>> {
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
     record::all()?.into_iter().map(|member| report(member, ground)).collect()
@@ -129,7 +129,7 @@ fn counter(stats: &Map, verdict: Verdict) -> Result<Counter> {
     Ok(Counter { verdict: verdict.name(), packets, bytes })
 }
 
-fn show(reports: &[Report]) {
+pub(super) fn show(reports: &[Report]) {
     if reports.is_empty() {
         say(format_args!("no container is joined; `xhop up A B` joins two"));
         return;

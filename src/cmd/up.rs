@@ -4,7 +4,7 @@ use super::{execute, lock, need_privileges};
 use crate::Result;
 use crate::container::{Name, Namespaces, find};
 use crate::plan::member::{Attach, ChecksumWay, Datapath};
-use crate::plan::{Ground, Wish, record, up};
+use crate::plan::{Ground, Plan, Wish, carry_out, record, up};
 use crate::sys::kernel;
 
 /// Joins the containers with each other, and with those that are joined on their bridge already. What
@@ -14,18 +14,9 @@ pub struct Args {
     /// The containers.
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<Name>,
-    /// The hook that their packets take.
-    #[arg(long, value_enum, default_value_t = Datapath::Native)]
-    datapath: Datapath,
-    /// What to do about checksums that senders leave to the device.
-    #[arg(long, value_enum, default_value_t = ChecksumWay::Complete, value_name = "WAY")]
-    checksum: ChecksumWay,
-    /// How programs are attached [default: link, netlink before kernel 5.9].
-    #[arg(long, value_enum)]
-    attach: Option<Attach>,
-    /// Take a foreign XDP program off a host side; `down` puts it back.
-    #[arg(long)]
-    force: bool,
+    /// How they are joined.
+    #[command(flatten)]
+    join: Join,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -34,26 +25,66 @@ pub struct Args {
     json: bool,
 }
 
+/// How containers are joined.
+#[derive(clap::Args, Clone, Copy, Debug)]
+pub struct Join {
+    /// The hook that their packets take.
+    #[arg(long, value_enum, default_value_t = Datapath::Native)]
+    pub datapath: Datapath,
+    /// What to do about checksums that senders leave to the device.
+    #[arg(long, value_enum, default_value_t = ChecksumWay::Complete, value_name = "WAY")]
+    pub checksum: ChecksumWay,
+    /// How programs are attached [default: link, netlink before kernel 5.9].
+    #[arg(long, value_enum)]
+    pub attach: Option<Attach>,
+    /// Take a foreign XDP program off a host side; `down` puts it back.
+    #[arg(long)]
+    pub force: bool,
+}
+
+impl Default for Join {
+    /// As on a command line without options.
+    fn default() -> Self {
+        Self {
+            datapath: Datapath::Native,
+            checksum: ChecksumWay::Complete,
+            attach: None,
+            force: false,
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     let _lock = lock()?;
     let namespaces = Namespaces::find()?;
-    let ground = Ground::new(&namespaces);
-    let containers =
-        args.containers.iter().map(|name| find(name, &namespaces)).collect::<Result<Vec<_>>>()?;
-    let attach = match args.attach {
+    let plan = plan(&args.containers, args.join, &namespaces)?;
+    execute(&plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
+}
+
+/// Joins without a word.
+pub fn join(names: &[Name], join: Join) -> Result<Plan> {
+    let _lock = lock()?;
+    let namespaces = Namespaces::find()?;
+    let plan = plan(names, join, &namespaces)?;
+    carry_out(&plan.actions, Ground::new(&namespaces), |_| {})?;
+    Ok(plan)
+}
+
+fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
+    let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
+    let attach = match join.attach {
         Some(attach) => attach,
         None if kernel::release()? >= (5, 9) => Attach::Link,
         None => Attach::Netlink,
     };
     let wish = Wish {
         containers: &containers,
-        datapath: args.datapath,
-        checksum: args.checksum,
+        datapath: join.datapath,
+        checksum: join.checksum,
         attach,
-        force: args.force,
+        force: join.force,
     };
-    let plan = up(wish, &record::all()?, ground)?;
-    execute(&plan, ground, args.dry_run, args.json, "joined")
+    up(wish, &record::all()?, Ground::new(namespaces))
 }

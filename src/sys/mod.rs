@@ -10,6 +10,8 @@ pub mod ethtool;
 pub mod kernel;
 pub mod netlink;
 pub mod netns;
+pub mod socket;
+pub mod stage;
 
 /// What the tests of the seams share.
 #[cfg(test)]
