@@ -8,7 +8,6 @@ pub mod up;
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
@@ -29,9 +28,8 @@ fn need_privileges() -> Result<()> {
 /// Keeps a second `up` or `down` waiting until this one is through.
 fn lock() -> Result<Flock<File>> {
     record::create_dir(RUN.as_ref())?;
-    let path = Path::new(RUN).join("lock");
-    let file = File::create(&path).map_err(Error::io(&path))?;
-    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| Error::io(&path)(errno.into()))
+    let folder = File::open(RUN).map_err(Error::io(RUN))?;
+    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
 }
 
 /// Carries a plan out, or only shows it. `word` is what has been done, for people: "joined".

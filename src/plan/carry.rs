@@ -101,7 +101,7 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
     match fact {
         Fact::Bpffs => bpffs::is_bpffs(BPFFS.as_ref()),
         Fact::Maps { segment } => tables::all_there(segment),
-        Fact::Record(member) => Ok(record::all()?.contains(member)),
+        Fact::Record(member) => record::written(member),
         Fact::Feature { at, feature } => {
             let state = ground.feature(at, &feature.name)?;
             Ok(state.is_some_and(|state| state.active == feature.on))

@@ -40,6 +40,12 @@ pub fn remove(member: &Member) -> Result<()> {
     Ok(())
 }
 
+/// Whether the member's record stands just so.
+pub fn written(member: &Member) -> Result<bool> {
+    let path = member.segment.record(&member.host);
+    Ok(path.exists() && read(&path)? == *member)
+}
+
 /// All members of all segments, by segment and host interface.
 pub fn all() -> Result<Vec<Member>> {
     let mut members = Vec::new();

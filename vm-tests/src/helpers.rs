@@ -1,0 +1,144 @@
+//! The kernel's helpers, on a [`State`]. `rbpf` calls them as plain functions, so the state of the
+//! current run is kept in a thread-local.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use xhop_asm::{Helper, MapKind, xdp};
+
+use crate::map::Map;
+use crate::memory;
+use crate::state::State;
+
+/// What `rbpf` calls.
+pub(crate) type Function = fn(u64, u64, u64, u64, u64) -> u64;
+
+const EINVAL: i64 = 22;
+/// `MAX_BPF_STACK`: how many bytes `bpf_csum_diff` takes at most before 6.13.
+const CSUM_DIFF_MAX: usize = 512;
+/// Flags of `bpf_redirect_map` that send a packet to several interfaces.
+const BROADCAST_FLAGS: u64 = 1 << 3 | 1 << 4;
+
+thread_local! {
+    static RUN: RefCell<Option<Rc<State>>> = const { RefCell::new(None) };
+}
+
+/// While it lives, the helpers of this thread work on one state.
+pub(crate) struct Entered(());
+
+impl Entered {
+    pub(crate) fn new(state: &Rc<State>) -> Self {
+        RUN.set(Some(Rc::clone(state)));
+        Self(())
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        RUN.set(None);
+    }
+}
+
+/// The emulation of a helper; `None` if there is none.
+pub(crate) fn emulation(helper: Helper) -> Option<Function> {
+    match helper.number() {
+        1 => Some(map_lookup_elem),
+        28 => Some(csum_diff),
+        51 => Some(redirect_map),
+        65 => Some(xdp_adjust_tail),
+        _ => None,
+    }
+}
+
+/// Runs a helper on the state of the run; one that can't do its work says why and gives 0.
+fn on_state(helper: Helper, work: impl FnOnce(&State) -> Result<u64, String>) -> u64 {
+    RUN.with_borrow(|run| {
+        let Some(state) = run else { return 0 };
+        work(state).unwrap_or_else(|what| {
+            state.fail(helper, what);
+            0
+        })
+    })
+}
+
+/// The map that an argument names: `rbpf` loads the bare index.
+fn map_of(state: &State, map: u64) -> Result<&Map, String> {
+    let found = usize::try_from(map).ok().and_then(|index| state.maps.get(index));
+    found.ok_or_else(|| format!("r1 is {map:#x}, not a map: load it with load_map"))
+}
+
+fn read(state: &State, arg: &str, addr: u64, len: usize) -> Result<Vec<u8>, String> {
+    state.read(addr, len).ok_or_else(|| {
+        format!("{arg} is {addr:#x}, where {len} bytes can't be read: check the bounds first")
+    })
+}
+
+fn map_lookup_elem(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
+    on_state(Helper::MapLookupElem, |state| {
+        let map = map_of(state, map)?;
+        let key = read(state, "r2", key, map.decl().key_size as usize)?;
+        Ok(map.lookup(&key).map_or(0, |value| value.start))
+    })
+}
+
+/// As kernels before 6.13: 32 bits, not folded further, and sizes in whole words. Later ones fold
+/// to 16 bits and take any size; folding the result gives the same on all.
+fn csum_diff(from: u64, from_size: u64, to: u64, to_size: u64, seed: u64) -> u64 {
+    on_state(Helper::CsumDiff, |state| {
+        let (from_size, to_size) = (from_size as u32 as usize, to_size as u32 as usize);
+        if (from_size | to_size) % 4 != 0 || from_size.saturating_add(to_size) > CSUM_DIFF_MAX {
+            return Ok(-EINVAL as u64);
+        }
+        let from = words(state, "r1", from, from_size)?;
+        let to = words(state, "r3", to, to_size)?;
+        let terms = from.iter().map(|word| !word).chain(to);
+        Ok(u64::from(terms.fold(seed as u32, add_with_carry)))
+    })
+}
+
+/// The words at a pointer, which may be NULL where the size is 0.
+fn words(state: &State, arg: &str, addr: u64, size: usize) -> Result<Vec<u32>, String> {
+    let bytes = if size == 0 { Vec::new() } else { read(state, arg, addr, size)? };
+    let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk::<4>());
+    Ok(words.map(|word| u32::from_ne_bytes(*word)).collect())
+}
+
+fn add_with_carry(sum: u32, word: u32) -> u32 {
+    let (sum, carry) = sum.overflowing_add(word);
+    sum + u32::from(carry)
+}
+
+/// `__bpf_xdp_redirect_map`, include/linux/filter.h
+fn redirect_map(map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {
+    const ACTION_MASK: u64 = 3;
+    on_state(Helper::RedirectMap, |state| {
+        let map = map_of(state, map)?;
+        if map.decl().kind != MapKind::DevmapHash {
+            return Err(format!(
+                "`{}` is a {}: it takes a devmap",
+                map.decl().name,
+                map.decl().kind.name()
+            ));
+        }
+        if flags & BROADCAST_FLAGS != 0 {
+            return Err(format!("flags {flags:#x} ask for a broadcast, which is not emulated"));
+        }
+        if flags & !ACTION_MASK != 0 {
+            return Ok(xdp::ABORTED as u64);
+        }
+        // The kernel takes the low half of the key, and the interface from the value's start.
+        let value = map.get((key as u32).to_ne_bytes()).map_err(|error| error.to_string())?;
+        let ifindex = value.as_deref().and_then(|value| value.first_chunk::<4>());
+        state.redirect.set(ifindex.map(|ifindex| u32::from_ne_bytes(*ifindex)));
+        Ok(if ifindex.is_some() { xdp::REDIRECT as u64 } else { flags & ACTION_MASK })
+    })
+}
+
+fn xdp_adjust_tail(ctx: u64, delta: u64, _: u64, _: u64, _: u64) -> u64 {
+    on_state(Helper::XdpAdjustTail, |state| {
+        if ctx != memory::addresses(state.ctx()).start {
+            return Err(format!("r1 is {ctx:#x}, not the context: keep r1 of the entry"));
+        }
+        Ok(if state.adjust_tail(delta as i32) { 0 } else { -EINVAL as u64 })
+    })
+}

@@ -1,0 +1,121 @@
+//! Maps, as the kernel keeps them: values at addresses that do not move.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use xhop_asm::{MapDecl, MapKind};
+
+use crate::error::Error;
+use crate::memory;
+
+/// Bytes after each value that nobody may write: the widest access less one, rounded up.
+const REDZONE: [u8; 8] = [0x5a; 8];
+
+/// A value and its red zone.
+type Value = Box<[Cell<u8>]>;
+
+/// One map of a [`Vm`](crate::Vm). Keys and values are bytes, numbers in the machine's byte order.
+///
+/// A per-CPU array is that of a machine with one CPU.
+pub struct Map {
+    decl: MapDecl,
+    entries: RefCell<BTreeMap<Vec<u8>, Value>>,
+}
+
+impl Map {
+    pub(crate) fn new(decl: &MapDecl) -> Self {
+        let map = Self { decl: decl.clone(), entries: RefCell::default() };
+        if decl.kind == MapKind::PercpuArray {
+            let zero = vec![0; decl.value_size as usize];
+            for index in 0..decl.max_entries {
+                map.put(index.to_ne_bytes().to_vec(), &zero);
+            }
+        }
+        map
+    }
+
+    /// What the program declared.
+    pub fn decl(&self) -> &MapDecl {
+        &self.decl
+    }
+
+    /// Puts a value, over the one that is there (`BPF_ANY`). Errors: a wrong length, a full map,
+    /// an array's index out of range.
+    pub fn insert(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), Error> {
+        let (key, value) = (self.key(key.as_ref())?, value.as_ref());
+        if value.len() != self.decl.value_size as usize {
+            let (want, got) = (self.decl.value_size as usize, value.len());
+            return Err(Error::Length { map: self.decl.name, part: "value", want, got });
+        }
+        let known = self.entries.borrow().contains_key(&key);
+        if !known && self.entries.borrow().len() >= self.decl.max_entries as usize {
+            return Err(Error::Full { map: self.decl.name, max_entries: self.decl.max_entries });
+        }
+        self.put(key, value);
+        Ok(())
+    }
+
+    /// The value of `key` as it is now, also after a run. Errors: a wrong length.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        let key = self.key(key.as_ref())?;
+        Ok(self.entries.borrow().get(&key).map(|cells| memory::copy(self.value(cells))))
+    }
+
+    /// Takes an entry out; `false` if there was none. An array's entry becomes zero, for it
+    /// can't be taken out. Errors: a wrong length.
+    pub fn remove(&self, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let key = self.key(key.as_ref())?;
+        if self.decl.kind == MapKind::PercpuArray {
+            let zero = vec![0; self.decl.value_size as usize];
+            return self.insert(&key, zero).map(|()| true);
+        }
+        Ok(self.entries.borrow_mut().remove(&key).is_some())
+    }
+
+    /// All entries, in the order of their keys.
+    pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let entries = self.entries.borrow();
+        entries.iter().map(|(key, v)| (key.clone(), memory::copy(self.value(v)))).collect()
+    }
+
+    /// The addresses of a value's bytes.
+    pub(crate) fn lookup(&self, key: &[u8]) -> Option<Range<u64>> {
+        self.entries.borrow().get(key).map(|cells| memory::addresses(self.value(cells)))
+    }
+
+    /// The addresses of all values.
+    pub(crate) fn addresses(&self) -> Vec<Range<u64>> {
+        let entries = self.entries.borrow();
+        entries.values().map(|cells| memory::addresses(self.value(cells))).collect()
+    }
+
+    /// The key of a value that the program wrote over the end of, if there is one.
+    pub(crate) fn overrun(&self) -> Option<Vec<u8>> {
+        let entries = self.entries.borrow();
+        let broken = entries.iter().find(|(_, cells)| !memory::copy(cells).ends_with(&REDZONE));
+        broken.map(|(key, _)| key.clone())
+    }
+
+    /// A value without its red zone.
+    fn value<'a>(&self, cells: &'a [Cell<u8>]) -> &'a [Cell<u8>] {
+        cells.get(..self.decl.value_size as usize).unwrap_or(cells)
+    }
+
+    fn key(&self, key: &[u8]) -> Result<Vec<u8>, Error> {
+        let (want, got) = (self.decl.key_size as usize, key.len());
+        if want != got {
+            return Err(Error::Length { map: self.decl.name, part: "key", want, got });
+        }
+        Ok(key.to_vec())
+    }
+
+    /// Keeps the address of a value that is there already, as the kernel's arrays do.
+    fn put(&self, key: Vec<u8>, value: &[u8]) {
+        let mut entries = self.entries.borrow_mut();
+        let cells = entries
+            .entry(key)
+            .or_insert_with(|| value.iter().chain(&REDZONE).copied().map(Cell::new).collect());
+        memory::fill(cells, value);
+    }
+}
