@@ -23,14 +23,28 @@ pub struct Cli {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Join containers: their packets to each other take the direct path.
+    ///
+    /// They are joined with each other, and with those that are joined on their bridge already. What is up
+    /// stays up; doing it again changes nothing.
     Up(cmd::up::Args),
     /// Take containers out again, and give back every setting that was changed.
+    ///
+    /// One that is gone is named as it was when it was joined.
     Down(cmd::down::Args),
     /// Show who is joined, how, and what became of their packets.
+    ///
+    /// Packets are counted where they leave a container: forwarded to the destination's veth; passed to the
+    /// kernel (not for a joined container, or not understood); stale (passed, since the destination's veth
+    /// is gone); spoofed (dropped: another container's source address).
     Status(cmd::status::Args),
     /// Show the whole experiment on two throw-away containers.
+    ///
+    /// Makes two network namespaces on a bridge, joins them in each way, and shows what each does. All of it
+    /// is in namespaces of its own and vanishes when it ends, also on Ctrl-C.
     Demo(cmd::demo::Args),
-    /// Measure.
+    /// Measure what the programs cost.
+    ///
+    /// Runs them in the kernel on packets that it is given, without any network (BPF_PROG_TEST_RUN).
     Bench(cmd::bench::Args),
 }
 

@@ -83,10 +83,12 @@ pub mod udp {
     pub const LEN: i16 = 8;
 }
 
-/// ICMPv6 neighbour discovery (RFC 4861): the types that tell who has which address.
-pub mod nd {
-    /// Router solicitation, the first of them.
-    pub const FIRST: i32 = 133;
+/// ICMPv6 (RFC 4443), and the types of neighbour discovery (RFC 4861): who has which address.
+pub mod icmpv6 {
+    /// Bytes of the shortest message that is worth forwarding: type, code, checksum, body.
+    pub const LEN: i16 = 8;
+    /// Router solicitation, the first of neighbour discovery.
+    pub const ND_FIRST: i32 = 133;
     /// Redirect, the last of them.
-    pub const LAST: i32 = 137;
+    pub const ND_LAST: i32 = 137;
 }

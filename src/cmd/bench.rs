@@ -14,7 +14,7 @@ const SEGMENTS: [usize; 7] = [20, 64, 128, 256, 512, 1024, 1460];
 const WORK: usize = 40_000_000;
 const METHODS: [Method; 3] = [Method::Empty, Method::Complete, Method::ReportLoop];
 
-/// Runs programs in the kernel on packets that it is given, without any network (BPF_PROG_TEST_RUN).
+/// What to measure.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.

@@ -5,10 +5,10 @@ use crate::container::{Name, Namespaces, find};
 use crate::plan::{Ground, Member, down, record};
 use crate::{Error, Result};
 
-/// Takes programs, pins and addresses back, and gives back every setting as it was found.
+/// What to take out.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The containers; one that is gone is named as it was when it was joined.
+    /// The containers.
     #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "CONTAINER")]
     containers: Vec<Name>,
     /// All that are joined.

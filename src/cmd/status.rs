@@ -14,9 +14,7 @@ use crate::plan::{Ground, MemberPins, alive, record};
 use crate::sys::bpf::{Link, Map, Prog};
 use crate::table::{Align, Table};
 
-/// Packets are counted where they leave a container, by what became of them: forwarded to the
-/// destination's veth; passed to the kernel (not joined, or not understood); stale (passed, since the
-/// destination's veth is gone); spoofed (dropped: another container's source address).
+/// How to show it.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Print JSON.

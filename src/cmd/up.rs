@@ -7,8 +7,7 @@ use crate::plan::member::{Attach, ChecksumWay, Datapath};
 use crate::plan::{Ground, Plan, Wish, carry_out, record, up};
 use crate::sys::kernel;
 
-/// Joins the containers with each other, and with those that are joined on their bridge already. What
-/// is up stays up; doing it again changes nothing.
+/// What to join.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The containers.

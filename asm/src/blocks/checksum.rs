@@ -88,7 +88,7 @@ fn addresses(asm: &mut Assembler, off: i16, words: i16) {
 ///   partial (Documentation/networking/checksum-offloads.rst, "LCO"). One that does not verify, or
 ///   has none, goes to `pass`: the kernel still knows what is missing.
 ///
-/// Also to `pass`: segments shorter than their header. Loses `r0` to `r5`, `r8`, `r9` and 8 bytes of
+/// Also to `pass`: segments shorter than their header or longer than [`MAX_LEN`]. Loses `r0` to `r5`, `r8`, `r9` and 8 bytes of
 /// stack.
 pub fn complete(asm: &mut Assembler, pass: &impl Target) {
     let is_udp = asm.label("udp");

@@ -7,7 +7,7 @@
 use super::{END, Family, PKT};
 use crate::assembler::Assembler;
 use crate::label::{Label, Target};
-use crate::net::{eth, ipv4, ipv6, nd, proto};
+use crate::net::{eth, icmpv6, ipv4, ipv6, proto};
 use crate::reg::{Pointer, R1, R2, R3, R4, Reg};
 use crate::xdp::xdp_md;
 
@@ -64,7 +64,7 @@ fn ipv4_datagram(asm: &mut Assembler, pass: &impl Target) {
     asm.load(R4, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
 }
 
-/// Gives the next header in `r4`.
+/// Gives the payload length in `r3`, the next header in `r4`.
 fn ipv6_datagram(asm: &mut Assembler, pass: &impl Target) {
     const IP: i16 = eth::LEN;
     within(asm, IP + ipv6::LEN, pass, "too short for IPv6");
@@ -81,13 +81,15 @@ fn ipv6_datagram(asm: &mut Assembler, pass: &impl Target) {
     asm.load(R4, PKT.u8(IP + ipv6::NEXT_HEADER), "next header");
 }
 
+/// Needs what [`ipv6_datagram`] gives.
 fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target) {
     const ICMP: i16 = eth::LEN + ipv6::LEN;
     asm.jump_if(R4.ne(proto::ICMPV6), pass, "an extension header, or a protocol not known here");
+    asm.jump_if(R3.lt(i32::from(icmpv6::LEN)), pass, "shorter than its own header");
     within(asm, ICMP + 1, pass, "no ICMPv6 type");
     asm.load(R3, PKT.u8(ICMP), "ICMPv6 type");
-    asm.jump_if(R3.lt(nd::FIRST), known, "an error or an echo");
-    asm.jump_if(R3.le(nd::LAST), pass, "neighbour discovery is the kernel's");
+    asm.jump_if(R3.lt(icmpv6::ND_FIRST), known, "an error or an echo");
+    asm.jump_if(R3.le(icmpv6::ND_LAST), pass, "neighbour discovery is the kernel's");
 }
 
 /// Goes on if the frame has `len` bytes. Loses `r2`.

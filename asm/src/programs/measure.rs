@@ -6,7 +6,7 @@
 use crate::assembler::Assembler;
 use crate::blocks::{END, Family, PKT, checksum, parse};
 use crate::error::Error;
-use crate::net::{eth, ipv4, tcp};
+use crate::net::{eth, ipv4, proto, tcp};
 use crate::program::Program;
 use crate::reg::{FP, Pointer, R0, R2, R9};
 use crate::xdp;
@@ -38,6 +38,13 @@ pub fn measure(method: Method) -> Result<Program, Error> {
     asm.mov(R2, PKT, "the packet");
     asm.add(R2, i32::from(CHECK + 2), "Ethernet, IPv4, TCP up to its checksum");
     asm.jump_if(R2.gt(END), &other, "too short");
+    asm.load(R2, PKT.u16(eth::TYPE), "EtherType");
+    asm.be16(R2, "in host order");
+    asm.jump_if(R2.ne(eth::IPV4), &other, "not IPv4");
+    asm.load(R2, PKT.u8(eth::LEN + ipv4::VERSION_IHL), "version and header length");
+    asm.jump_if(R2.ne(ipv4::PLAIN), &other, "with options");
+    asm.load(R2, PKT.u8(eth::LEN + ipv4::PROTOCOL), "protocol");
+    asm.jump_if(R2.ne(proto::TCP), &other, "not TCP");
     match method {
         Method::Empty => asm.mov(R0, 0, "nothing is computed"),
         Method::Complete => {

@@ -12,8 +12,7 @@ use crate::Result;
 use crate::plan::member::ChecksumWay;
 use crate::table::{Align, Table};
 
-/// Makes two network namespaces on a bridge, joins them in each way, and shows what each does. All of
-/// it is in namespaces of its own and vanishes when it ends, also on Ctrl-C.
+/// How long to show it.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// How long TCP throughput is measured each time.
