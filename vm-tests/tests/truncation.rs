@@ -86,9 +86,9 @@ fn datagrams_longer_than_the_frame() {
 fn icmpv6_shorter_than_its_header() {
     for bridge in Bridge::both() {
         let packet = icmp6();
-        for len in 0..4 {
+        for len in 0..=8 {
             let frame = with_ip_len(&packet, packet.bytes(), len);
-            let verdict = if len == 0 { Verdict::Passed } else { Verdict::Forwarded };
+            let verdict = if len < 8 { Verdict::Passed } else { Verdict::Forwarded };
             bridge.keeps(&frame[..packet.l4_offset() + len], verdict);
         }
     }
