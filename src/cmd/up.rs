@@ -36,7 +36,8 @@ pub struct Join {
     /// How programs are attached [default: link, netlink before kernel 5.9].
     #[arg(long, value_enum)]
     pub attach: Option<Attach>,
-    /// Take a foreign XDP program off a host side; `down` puts it back.
+    /// Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the
+    /// engine keeps apart.
     #[arg(long)]
     pub force: bool,
 }

@@ -1,11 +1,13 @@
 //! The Docker engine: one GET over its socket (HTTP/1.0: the engine closes, no chunks).
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::{Error, Result};
 
@@ -40,20 +42,61 @@ pub struct Running {
 
 /// The container with this name or id; `None` if the engine knows none.
 pub fn inspect(name: &str) -> Result<Option<Running>> {
-    let path = socket()?;
-    let on = |source| Error::Engine { socket: path.clone(), why: source };
-    let answer = get(&path, &format!("/containers/{name}/json")).map_err(|e| on(e.to_string()))?;
-    let Some(body) = body(&answer).map_err(|why| on(why.into()))? else { return Ok(None) };
-    let found: Inspect = serde_json::from_slice(body).map_err(|e| on(e.to_string()))?;
+    let Some(found) = ask::<Inspect>(&format!("/containers/{name}/json"))? else { return Ok(None) };
     if found.state.pid == 0 {
         return Err(Error::NotRunning { name: name.into() });
     }
     Ok(Some(Running { name: found.name.trim_start_matches('/').into(), pid: found.state.pid }))
 }
 
+/// What we ask of a network (`GET /networks`).
+#[derive(Deserialize)]
+struct Network {
+    #[serde(rename = "Id")]
+    id: String,
+    #[serde(rename = "Driver")]
+    driver: String,
+    #[serde(rename = "Options")]
+    options: Option<HashMap<String, String>>,
+}
+
+impl Network {
+    /// The name of its bridge: as it was asked for, else made from the network's id.
+    fn bridge(&self) -> String {
+        let id = self.id.get(..12).unwrap_or(&self.id);
+        self.option("name").map_or_else(|| format!("br-{id}"), str::to_string)
+    }
+
+    fn option(&self, name: &str) -> Option<&str> {
+        let name = format!("com.docker.network.bridge.{name}");
+        self.options.as_ref()?.get(&name).map(String::as_str)
+    }
+}
+
+/// Whether the engine keeps the containers on this bridge of its namespace from each other
+/// (`enable_icc=false`). Without an engine nobody does.
+pub fn isolates(bridge: &str) -> Result<bool> {
+    if !present() {
+        return Ok(false);
+    }
+    let networks: Vec<Network> = ask("/networks")?.unwrap_or_default();
+    let mut ours = networks.iter().filter(|network| network.driver == "bridge");
+    Ok(ours
+        .any(|network| network.bridge() == bridge && network.option("enable_icc") == Some("false")))
+}
+
 /// Whether an engine can be asked at all.
 pub fn present() -> bool {
     socket().is_ok_and(|path| path.exists())
+}
+
+/// What the engine answers; `None` if it knows no such thing.
+fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
+    let socket = socket()?;
+    let failed = |why: String| Error::Engine { socket: socket.clone(), why };
+    let answer = get(&socket, path).map_err(|error| failed(error.to_string()))?;
+    let body = body(&answer).map_err(|why| failed(why.into()))?;
+    body.map(serde_json::from_slice).transpose().map_err(|error| failed(error.to_string()))
 }
 
 /// The engine's socket: `DOCKER_HOST` if it names one, else the usual place.
@@ -95,6 +138,18 @@ fn body(answer: &[u8]) -> std::result::Result<Option<&[u8]>, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bridges_of_networks() {
+        let network = |json| serde_json::from_str::<Network>(json).expect("a network");
+        let named = r#"{"Id": "f00", "Driver": "bridge",
+            "Options": {"com.docker.network.bridge.name": "docker0", "com.docker.network.bridge.enable_icc": "false"}}"#;
+        assert_eq!(network(named).bridge(), "docker0");
+        assert_eq!(network(named).option("enable_icc"), Some("false"));
+        let plain = r#"{"Id": "0123456789abcdef", "Driver": "bridge", "Options": null}"#;
+        assert_eq!(network(plain).bridge(), "br-0123456789ab");
+        assert_eq!(network(plain).option("enable_icc"), None);
+    }
 
     #[test]
     fn answers() {

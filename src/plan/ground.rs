@@ -36,6 +36,11 @@ impl<'a> Ground<'a> {
         self.link(at)?.ok_or_else(|| Error::InterfaceGone { ifname: at.name.clone() })
     }
 
+    /// Whether the interface is in the caller's own namespace.
+    pub fn is_own(&self, at: &Interface) -> Result<bool> {
+        Ok(self.namespaces.own()?.inode() == at.netns)
+    }
+
     /// The state of a feature; `None` if the interface is gone.
     pub fn feature(&self, at: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
         let Some((netns, link)) = self.link(at)? else { return Ok(None) };

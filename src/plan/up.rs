@@ -7,7 +7,7 @@ use super::member::{Attach, ChecksumWay, Datapath, Feature, Member, Readiness, R
 use super::pins::MemberPins;
 use super::segment::Segment;
 use super::{Plan, down};
-use crate::container::{Attachment, Container, Interface};
+use crate::container::{Attachment, Container, Interface, docker};
 use crate::sys::bpf::{Link, ObjKind, XdpMode, ids};
 use crate::sys::kernel;
 use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
@@ -24,14 +24,14 @@ pub struct Wish<'a> {
     pub checksum: ChecksumWay,
     /// How programs are attached.
     pub attach: Attach,
-    /// Take foreign programs off.
+    /// Take foreign programs off, and join what the kernel's own path would keep apart.
     pub force: bool,
 }
 
 /// The plan that joins the wished containers with each other and with those that are joined on their
 /// bridge already. `members` are all records there are. Changes nothing.
 pub fn up(wish: Wish, members: &[Member], ground: Ground) -> Result<Plan> {
-    let chosen = choose(wish.containers)?;
+    let chosen = choose(wish, ground)?;
     let segment = chosen.segment;
     let here: Vec<&Member> = members.iter().filter(|member| member.segment == segment).collect();
     let wished = chosen
@@ -86,12 +86,18 @@ struct Chosen<'a> {
 }
 
 /// The one bridge that all containers are on.
-fn choose(containers: &[Container]) -> Result<Chosen<'_>> {
-    let bridge = shared_bridge(containers)?;
+fn choose<'a>(wish: Wish<'a>, ground: Ground) -> Result<Chosen<'a>> {
+    let bridge = shared_bridge(wish.containers)?;
+    if !wish.force && ground.is_own(&bridge)? && docker::isolates(&bridge.name)? {
+        return Err(Error::NotAllowed {
+            name: bridge.name,
+            why: "Docker keeps its containers from each other (enable_icc=false): --force joins them all the same",
+        });
+    }
     let mut attachments: Vec<(&str, &Attachment)> = Vec::new();
-    for container in containers {
+    for container in wish.containers {
         let found = the_one_on(container, &bridge)?;
-        refuse_filtered(&container.name, found)?;
+        refuse_filtered(&container.name, found, wish.force)?;
         if let Some((one, _)) = attachments.iter().find(|(_, other)| other.host == found.host) {
             let one = (*one).to_string();
             return Err(Error::Same { one, other: container.name.clone() });
@@ -159,21 +165,21 @@ fn the_one_on<'a>(container: &'a Container, bridge: &Interface) -> Result<&'a At
 }
 
 /// What the bridge would not carry is not joined behind its back.
-fn refuse_filtered(name: &str, attachment: &Attachment) -> Result<()> {
+fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<()> {
     let refused = |why| Err(Error::NotAllowed { name: name.into(), why });
+    if !attachment.host_link.up || !attachment.inside_link.up {
+        return refused("its veth is down: `ip link set IFNAME up` on both ends");
+    }
+    if attachment.addresses.is_empty() {
+        return refused("it has no IP address yet: give it one, then run up again");
+    }
     match &attachment.bridge {
-        Some(bridge) if bridge.isolated => refused(
-            "its port is isolated on the bridge: `bridge link set dev PORT isolated off`, if it may talk",
-        ),
-        Some(bridge) if bridge.vlan_filtering => refused(
-            "its bridge filters VLANs, which the fast path would go round: `ip link set BRIDGE type bridge vlan_filtering 0`, if all its ports may talk",
-        ),
-        _ if !attachment.host_link.up || !attachment.inside_link.up => {
-            refused("its veth is down: `ip link set IFNAME up` on both ends")
+        Some(bridge) if bridge.isolated && !force => {
+            refused("its port is isolated on the bridge: --force joins it all the same")
         }
-        _ if attachment.addresses.is_empty() => {
-            refused("it has no IP address yet: give it one, then run up again")
-        }
+        Some(bridge) if bridge.vlan_filtering && !force => refused(
+            "its bridge filters VLANs, and may keep the containers apart: --force joins them all the same",
+        ),
         _ => Ok(()),
     }
 }
