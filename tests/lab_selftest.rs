@@ -8,18 +8,10 @@ use std::time::Duration;
 
 use lab::{HOST, Lab, Where, assert_same, lab, lab_with, wait_until};
 
-/// Two containers on a bridge in [`HOST`].
-fn pair(lab: &Lab) -> lab::Bridge<'_> {
-    let bridge = lab.bridge("br0");
-    bridge.container("a", "10.9.0.2/24", "fd09::2/64");
-    bridge.container("b", "10.9.0.3/24", "fd09::3/64");
-    bridge
-}
-
 #[test]
 fn containers_talk_over_the_bridge() {
     lab_with("containers_talk_over_the_bridge", &["curl", "ebtables"], |lab| {
-        let bridge = pair(lab);
+        let bridge = lab.pair().bridge;
         let page = b"over the bridge\n".to_vec();
         let _http = lab.http_server("b", 8080, page.clone());
         let _echo = lab.udp_echo("b", 7);
@@ -58,7 +50,7 @@ fn the_bridge_may_be_in_the_labs_own_namespace() {
 #[test]
 fn a_quiet_bridge_forwards_nothing() {
     lab_with("a_quiet_bridge_forwards_nothing", &["ebtables"], |lab| {
-        let bridge = pair(lab);
+        let bridge = lab.pair().bridge;
         lab.ok_in("a", &["ping", "-c1", "-W2", "10.9.0.3"]);
         let before = bridge.forwarded();
         // The time itself is what is tried here: nothing may happen in it.
@@ -70,7 +62,7 @@ fn a_quiet_bridge_forwards_nothing() {
 #[test]
 fn a_snapshot_is_stable_and_sees_a_change() {
     lab("a_snapshot_is_stable_and_sees_a_change", |lab| {
-        pair(lab);
+        lab.pair();
         let before = lab.snapshot();
         lab.ok_in("a", &["ping", "-c1", "-W2", "10.9.0.3"]);
         assert_same(&before, &lab.snapshot());

@@ -7,13 +7,13 @@ pub mod status;
 pub mod up;
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
 use crate::plan::segment::RUN;
-use crate::plan::{Action, Ground, Plan, carry_out, record};
+use crate::plan::{Ground, Plan, carry_out, record};
 use crate::sys::caps;
 use crate::{Error, Result};
 
@@ -34,14 +34,8 @@ fn lock() -> Result<Flock<File>> {
 
 /// Carries a plan out, or only shows it. `word` is what has been done, for people: "joined".
 fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -> Result<()> {
-    let step = |action: &Action| {
-        if !json && dry_run {
-            say(format_args!("would {action}"));
-        }
-    };
-    match dry_run {
-        true => plan.actions.iter().for_each(step),
-        false => carry_out(&plan.actions, ground, |_| {})?,
+    if !dry_run {
+        carry_out(&plan.actions, ground)?;
     }
     if json {
         return print_json(&serde_json::json!({
@@ -53,7 +47,7 @@ fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -
     }
     match (plan.actions.is_empty(), dry_run) {
         (true, _) => say(format_args!("nothing to do")),
-        (false, true) => {}
+        (false, true) => plan.actions.iter().for_each(|action| say(format_args!("would {action}"))),
         (false, false) => {
             for member in &plan.members {
                 say(format_args!("{word} {} ({})", member.name, member.host));
@@ -63,9 +57,11 @@ fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -
     Ok(())
 }
 
-/// One line to standard output. A reader that has gone away is no error of ours.
+/// One line to standard output. A reader that has gone away has seen enough: that is no error.
 fn say(line: std::fmt::Arguments) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
+    }
 }
 
 fn print_json(value: &impl Serialize) -> Result<()> {

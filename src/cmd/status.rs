@@ -10,7 +10,7 @@ use super::{need_privileges, print_json, say};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::{Attach, Member};
-use crate::plan::{Ground, MemberPins, alive, record};
+use crate::plan::{Ground, MemberPins, record};
 use crate::sys::bpf::{Link, Map, Prog};
 use crate::table::{Align, Table};
 
@@ -90,7 +90,7 @@ pub(super) fn collect() -> Result<Vec<Report>> {
 fn report(member: Member, ground: Ground) -> Result<Report> {
     let pins = MemberPins::of(&member.segment, &member.host);
     let attached = ground.attached(&member.host, member.attach, &pins.forward())?;
-    let state = match (alive(&member, ground)?, attached) {
+    let state = match (ground.link(&member.host)?.is_some(), attached) {
         (false, _) => State::Gone,
         (true, false) => State::Detached,
         (true, true) => State::Up,

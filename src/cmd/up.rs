@@ -4,7 +4,7 @@ use super::{execute, lock, need_privileges};
 use crate::Result;
 use crate::container::{Name, Namespaces, find};
 use crate::plan::member::{Attach, ChecksumWay, Datapath};
-use crate::plan::{Ground, Plan, Wish, carry_out, record, up};
+use crate::plan::{Ground, Plan, Ways, carry_out, record, up};
 use crate::sys::kernel;
 
 /// What to join.
@@ -68,7 +68,7 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
     let _lock = lock()?;
     let namespaces = Namespaces::find()?;
     let plan = plan(names, join, &namespaces)?;
-    carry_out(&plan.actions, Ground::new(&namespaces), |_| {})?;
+    carry_out(&plan.actions, Ground::new(&namespaces))?;
     Ok(plan)
 }
 
@@ -79,12 +79,7 @@ fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
         None if kernel::release()? >= (5, 9) => Attach::Link,
         None => Attach::Netlink,
     };
-    let wish = Wish {
-        containers: &containers,
-        datapath: join.datapath,
-        checksum: join.checksum,
-        attach,
-        force: join.force,
-    };
-    up(wish, &record::all()?, Ground::new(namespaces))
+    let Join { datapath, checksum, force, .. } = join;
+    let ways = Ways { datapath, checksum, attach, force };
+    up(&containers, ways, &record::all()?, Ground::new(namespaces))
 }

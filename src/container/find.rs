@@ -172,11 +172,19 @@ fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Co
     })?;
     let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
     let netns = namespaces.by_nsid(own, nsid)?.ok_or_else(no_veth)?;
-    let rtnl = Rtnl::open_in(netns)?;
-    let (links, addrs) = (rtnl.links()?, rtnl.addrs()?);
-    let link = links.into_iter().find(|link| link.ifindex == peer).ok_or_else(no_veth)?;
-    let found = attachment(netns, link, &addrs, namespaces)?.ok_or_else(no_veth)?;
+    let inside = Interface { netns: netns.inode(), ifindex: peer, name: String::new() };
+    let found = attachment_at(&inside, namespaces)?.ok_or_else(no_veth)?;
     Ok(Container { name: name.to_string(), attachments: vec![found] })
+}
+
+/// The veth with this container's end; `None` if it is gone.
+pub fn attachment_at(inside: &Interface, namespaces: &Namespaces) -> Result<Option<Attachment>> {
+    let Some(netns) = namespaces.by_inode(inside.netns) else { return Ok(None) };
+    let rtnl = Rtnl::open_in(netns)?;
+    match rtnl.links()?.into_iter().find(|link| link.ifindex == inside.ifindex) {
+        Some(link) => attachment(netns, link, &rtnl.addrs()?, namespaces),
+        None => Ok(None),
+    }
 }
 
 /// `None` unless the link is a veth whose other end is in another namespace that can be reached.

@@ -5,6 +5,6 @@ mod find;
 mod interface;
 mod name;
 
-pub use find::{Attachment, Bridge, Container, Namespaces, find};
+pub use find::{Attachment, Bridge, Container, Namespaces, attachment_at, find};
 pub use interface::{Interface, Mac};
 pub use name::Name;

@@ -19,21 +19,41 @@ use crate::sys::bpf::{Prog, ProgType};
 use crate::sys::bpffs;
 use crate::{Error, Result};
 
-/// Carries the actions out in order. If one fails, it and those before it are taken back, last first,
-/// and the error is given; if that fails too, the error says what is left.
-pub fn carry_out(actions: &[Action], ground: Ground, mut tell: impl FnMut(&Action)) -> Result<()> {
-    for (done, action) in actions.iter().enumerate() {
-        tell(action);
-        let Err(error) = apply(action, ground) else { continue };
-        for undo in actions[..=done].iter().rev().map(Action::inverse) {
-            if let Err(left) = apply(&undo, ground) {
-                let (error, left) = (Box::new(error), Box::new(left));
-                return Err(Error::HalfDone { error, undo: undo.to_string(), left });
-            }
+/// Carries the actions out in order. If one fails, it and those before it are taken back, last first, and
+/// the error is given, with what could not be taken back.
+pub fn carry_out(actions: &[Action], ground: Ground) -> Result<()> {
+    for (at, action) in actions.iter().enumerate() {
+        if let Err(error) = apply(action, ground) {
+            return Err(take_back(actions.iter().take(at + 1), error, ground));
         }
-        return Err(error);
     }
     Ok(())
+}
+
+/// Takes back what was done when `error` happened. What can't be taken back does not keep the rest, but
+/// the records, which say what is left.
+fn take_back<'a>(
+    done: impl DoubleEndedIterator<Item = &'a Action>,
+    error: Error,
+    ground: Ground,
+) -> Error {
+    let mut left = None;
+    for undo in done.rev().map(Action::inverse) {
+        if left.is_some() && matches!(undo.fact, Fact::Record(_)) {
+            continue;
+        }
+        if let Err(failed) = apply(&undo, ground) {
+            left.get_or_insert((undo, failed));
+        }
+    }
+    match left {
+        None => error,
+        Some((undo, failed)) => Error::HalfDone {
+            error: Box::new(error),
+            undo: undo.to_string(),
+            left: Box::new(failed),
+        },
+    }
 }
 
 fn apply(action: &Action, ground: Ground) -> Result<()> {
@@ -89,7 +109,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Forward { segment, at, attach, .. } => {
             let pins = MemberPins::of(segment, at);
             ground.detach(at, *attach, &pins.forward())?;
-            pins::remove(&pins.stats())?;
+            pins.remove_stats()?;
             pins.remove_if_empty()
         }
         Fact::Endpoint { segment, address, at, .. } => tables::send_no_more(segment, *address, at),
@@ -150,6 +170,9 @@ fn mount_mark() -> PathBuf {
 }
 
 fn mount() -> Result<()> {
+    if bpffs::is_bpffs(BPFFS.as_ref())? {
+        return Ok(());
+    }
     record::create_dir(RUN.as_ref())?;
     std::fs::write(mount_mark(), b"").map_err(Error::io(mount_mark()))?;
     bpffs::ensure(BPFFS.as_ref()).map(drop)

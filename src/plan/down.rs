@@ -8,24 +8,24 @@ use super::member::Member;
 /// The plan that takes `leaving` back. `members` are all records there are.
 pub fn down(leaving: &[Member], members: &[Member]) -> Plan {
     let staying: Vec<&Member> = members.iter().filter(|member| !leaving.contains(member)).collect();
-    let mut actions: Vec<Action> = leaving.iter().flat_map(undo_member).collect();
-    let mut segments = Vec::new();
-    for segment in leaving.iter().map(|member| &member.segment) {
-        if !segments.contains(&segment) && !staying.iter().any(|member| member.segment == *segment)
-        {
-            segments.push(segment);
-        }
-    }
-    let maps = segments.into_iter().map(|segment| Fact::Maps { segment: segment.clone() });
-    actions.extend(maps.map(|fact| Action { sense: Sense::Undo, fact }));
-    if staying.is_empty() && mounted_by_us() {
-        actions.push(Action { sense: Sense::Undo, fact: Fact::Bpffs });
-    }
-    Plan { actions, members: leaving.to_vec() }
+    let last = staying.is_empty() && mounted_by_us();
+    Plan { actions: take_out(leaving, &staying, last), members: leaving.to_vec() }
 }
 
-/// What takes one member back.
-pub fn undo_member(member: &Member) -> impl Iterator<Item = Action> + use<> {
-    let facts = member.facts().into_iter().rev();
-    facts.map(|fact| Action { sense: Sense::Undo, fact })
+/// What takes members out, one after the other. A bridge's maps go with its last member, and bpffs, if
+/// `unmount` says so, with the last of all.
+pub fn take_out(leaving: &[Member], staying: &[&Member], unmount: bool) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for (at, member) in leaving.iter().enumerate() {
+        let later = leaving.get(at + 1..).unwrap_or_default();
+        let others = || later.iter().chain(staying.iter().copied());
+        let still_needed = |fact: &Fact| match fact {
+            Fact::Maps { segment } => others().any(|other| other.segment == *segment),
+            Fact::Bpffs => !unmount || !later.is_empty(),
+            _ => false,
+        };
+        let facts = member.facts().into_iter().rev().filter(|fact| !still_needed(fact));
+        actions.extend(facts.map(|fact| Action { sense: Sense::Undo, fact }));
+    }
+    actions
 }

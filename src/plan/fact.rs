@@ -80,6 +80,13 @@ pub enum Fact {
     },
 }
 
+impl Fact {
+    /// Whether other members stand on it too: it is not taken back with one.
+    pub fn is_shared(&self) -> bool {
+        matches!(self, Self::Bpffs | Self::Maps { .. })
+    }
+}
+
 /// Whether a fact is made or taken back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]

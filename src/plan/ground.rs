@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::member::{Attach, Replaced};
 use super::pins;
-use crate::container::{Interface, Namespaces};
+use crate::container::{Attachment, Interface, Namespaces, attachment_at};
 use crate::sys::bpf::{Link, Prog, XdpMode};
 use crate::sys::ethtool::{self, Ethtool};
 use crate::sys::netlink::{LinkInfo, Rtnl};
@@ -34,6 +34,11 @@ impl<'a> Ground<'a> {
     /// The same, where it must be there.
     pub fn present(&self, at: &Interface) -> Result<(&'a Netns, LinkInfo)> {
         self.link(at)?.ok_or_else(|| Error::InterfaceGone { ifname: at.name.clone() })
+    }
+
+    /// The veth with this container's end, as it is now; `None` if it is gone.
+    pub fn attachment(&self, inside: &Interface) -> Result<Option<Attachment>> {
+        attachment_at(inside, self.namespaces)
     }
 
     /// Whether the interface is in the caller's own namespace.

@@ -133,7 +133,11 @@ impl Member {
     pub fn facts(&self) -> Vec<Fact> {
         let segment = &self.segment;
         let host = || self.host.clone();
-        let mut facts = vec![Fact::Record(Box::new(self.clone()))];
+        let mut facts = vec![
+            Fact::Record(Box::new(self.clone())),
+            Fact::Bpffs,
+            Fact::Maps { segment: segment.clone() },
+        ];
         facts.extend(
             self.features
                 .iter()

@@ -4,7 +4,8 @@
 //! hold, `down` takes them back, both through [`carry_out`].
 
 mod carry;
-pub mod down;
+mod choose;
+mod down;
 mod fact;
 mod ground;
 pub mod member;
@@ -13,15 +14,17 @@ pub mod record;
 pub mod segment;
 mod tables;
 mod up;
+mod wish;
 
-pub use carry::{carry_out, holds};
+pub use carry::carry_out;
 pub use down::down;
 pub use fact::{Action, Fact, Sense};
 pub use ground::Ground;
 pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
-pub use up::{Wish, alive, up};
+pub use up::up;
+pub use wish::Ways;
 
 use serde::Serialize;
 

@@ -55,6 +55,11 @@ impl MemberPins {
         self.folder.join("foreign")
     }
 
+    /// Removes the counters, if they are ours.
+    pub fn remove_stats(&self) -> Result<()> {
+        remove_map(&self.stats(), &count::stats())
+    }
+
     /// Opens the counters.
     pub fn open_stats(&self) -> Result<Map> {
         open_map(&self.stats(), &count::stats())
@@ -90,6 +95,18 @@ pub fn ensure_map(path: &Path, decl: &MapDecl) -> Result<Map> {
     Ok(map)
 }
 
+/// Removes a pinned map; what stands in its place and is none of ours stays.
+pub fn remove_map(path: &Path, decl: &MapDecl) -> Result<()> {
+    if !exists(path) {
+        return Ok(());
+    }
+    match open_map(path, decl) {
+        Ok(_) => remove(path),
+        Err(Error::Pin { .. } | Error::MapKind { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 /// The link at `path`; `None` if there is no pin.
 pub fn open_link(path: &Path) -> Result<Option<Link>> {
     exists(path).then(|| Link::open_pinned(path)).transpose()
@@ -110,10 +127,14 @@ pub fn remove(path: &Path) -> Result<()> {
     gone_is_fine(fs::remove_file(path), path)
 }
 
-/// Removes a folder if it is empty.
+/// Removes a folder if it is empty. What stands in its place is none of ours.
 pub fn remove_dir(path: &Path) -> Result<()> {
     match fs::remove_dir(path) {
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(()),
+        Err(error)
+            if matches!(error.kind(), ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory) =>
+        {
+            Ok(())
+        }
         other => gone_is_fine(other, path),
     }
 }

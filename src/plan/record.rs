@@ -3,41 +3,45 @@
 
 use std::fs;
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
+
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::unistd::linkat;
 
 use super::member::{Member, VERSION};
 use super::segment::RUN;
 use crate::{Error, Result};
 
-/// Writes the member's record: whole or not at all.
+/// Writes the member's record: it is there whole or not at all, and leaves no other file behind.
 pub fn write(member: &Member) -> Result<()> {
     let path = member.segment.record(&member.host);
-    create_dir(&member.segment.records())?;
+    let failed = |source| Error::io(&path)(source);
     let text = serde_json::to_vec_pretty(member)
-        .map_err(|source| Error::Record { path: path.clone(), why: source.to_string() })?;
-    let new = path.with_extension("new");
+        .map_err(|error| Error::Record { path: path.clone(), why: error.to_string() })?;
+    create_dir(RUN.as_ref())?;
+    // A file without a name, which gets one when it is whole (open(2), O_TMPFILE).
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .custom_flags(OFlag::O_TMPFILE.bits())
         .mode(0o600)
-        .open(&new)
-        .map_err(Error::io(&new))?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(Error::io(&new))?;
-    fs::rename(&new, &path).map_err(Error::io(&path))
+        .open(RUN)
+        .map_err(failed)?;
+    file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+    remove(member)?;
+    let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+    linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &path, AtFlags::AT_SYMLINK_FOLLOW)
+        .map_err(|errno| failed(errno.into()))
 }
 
-/// Removes the member's record, and its segment's folder with the last one.
+/// Removes the member's record; it may be gone.
 pub fn remove(member: &Member) -> Result<()> {
     let path = member.segment.record(&member.host);
     match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(Error::io(&path)(error)),
-        _ => {}
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&path)(error)),
+        _ => Ok(()),
     }
-    // Not empty: other members are there.
-    let _ = fs::remove_dir(member.segment.records());
-    Ok(())
 }
 
 /// Whether the member's record stands just so.
@@ -49,11 +53,9 @@ pub fn written(member: &Member) -> Result<bool> {
 /// All members of all segments, by segment and host interface.
 pub fn all() -> Result<Vec<Member>> {
     let mut members = Vec::new();
-    for folder in entries(Path::new(RUN))?.into_iter().filter(|path| path.is_dir()) {
-        for path in entries(&folder)? {
-            if path.extension().is_some_and(|extension| extension == "json") {
-                members.push(read(&path)?);
-            }
+    for path in entries(Path::new(RUN))? {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            members.push(read(&path)?);
         }
     }
     members.sort_by_key(|member| {
@@ -63,7 +65,9 @@ pub fn all() -> Result<Vec<Member>> {
 }
 
 fn read(path: &Path) -> Result<Member> {
-    let bad = |why: String| Error::Record { path: path.into(), why };
+    // One line, whatever the file holds.
+    let bad =
+        |why: String| Error::Record { path: path.into(), why: why.escape_debug().to_string() };
     let text = fs::read(path).map_err(Error::io(path))?;
     let member: Member = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     if member.version != VERSION {

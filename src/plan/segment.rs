@@ -40,11 +40,6 @@ impl Segment {
         Path::new(PINS).join(self.folder())
     }
 
-    /// The folder of its records.
-    pub fn records(&self) -> PathBuf {
-        Path::new(RUN).join(self.folder())
-    }
-
     /// The folder of one member's pins.
     pub fn member_pins(&self, host: &Interface) -> PathBuf {
         self.pins().join(host.ifindex.to_string())
@@ -52,7 +47,7 @@ impl Segment {
 
     /// The file of one member's record.
     pub fn record(&self, host: &Interface) -> PathBuf {
-        self.records().join(format!("{}.json", host.ifindex))
+        Path::new(RUN).join(format!("{}-{}.json", self.folder(), host.ifindex))
     }
 
     /// The maps that all its members share.

@@ -37,9 +37,7 @@ pub fn all_there(segment: &Segment) -> Result<bool> {
 /// Removes those that are ours.
 pub fn remove(segment: &Segment) -> Result<()> {
     for decl in Segment::maps() {
-        if let Ok(Some(_)) = open(segment, &decl) {
-            pins::remove(&segment.pins().join(decl.name))?;
-        }
+        pins::remove_map(&segment.pins().join(decl.name), &decl)?;
     }
     pins::remove_dir(&segment.pins())?;
     pins::remove_dir(PINS.as_ref())

@@ -11,11 +11,13 @@
 mod command;
 mod counters;
 mod docker;
+mod foreign;
 mod skip;
 mod snapshot;
 mod space;
 mod topology;
 mod traffic;
+mod xhop;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::thread;
@@ -26,8 +28,9 @@ pub use counters::{Counters, LinkStats};
 pub use docker::{Docker, TOOLS as DOCKER_TOOLS};
 pub use snapshot::assert_same;
 pub use space::Where;
-pub use topology::{Bridge, Container};
+pub use topology::{Bridge, Container, Pair};
 pub use traffic::Service;
+pub use xhop::{assert_one_line, counter};
 
 use space::Space;
 

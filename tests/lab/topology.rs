@@ -39,7 +39,31 @@ pub struct Container {
     pub v6: String,
 }
 
+/// Two containers on a bridge: what most tests start from.
+#[derive(Debug)]
+pub struct Pair<'l> {
+    /// The bridge, `br0`.
+    pub bridge: Bridge<'l>,
+    /// `netns:a`, 10.9.0.2 and fd09::2.
+    pub a: Container,
+    /// `netns:b`, 10.9.0.3 and fd09::3.
+    pub b: Container,
+}
+
 impl Lab {
+    /// Makes two containers on a bridge in the namespace [`HOST`].
+    pub fn pair(&self) -> Pair<'_> {
+        self.pair_at(HOST)
+    }
+
+    /// Makes two containers on a bridge in `at`.
+    pub fn pair_at(&self, at: impl Into<Where>) -> Pair<'_> {
+        let bridge = self.bridge_at(at, "br0");
+        let a = bridge.container("a", "10.9.0.2/24", "fd09::2/64");
+        let b = bridge.container("b", "10.9.0.3/24", "fd09::3/64");
+        Pair { bridge, a, b }
+    }
+
     /// Makes the namespace `name` with its loopback up.
     pub fn netns(&self, name: &str) {
         self.ok_in(Where::Own, &["ip", "netns", "add", name]);
@@ -62,6 +86,11 @@ impl Lab {
         self.ok_in(&at, &["ip", "link", "add", name, "type", "bridge"]);
         self.ok_in(&at, &["ip", "link", "set", name, "up"]);
         Bridge { lab: self, at, name: name.to_owned() }
+    }
+
+    /// A bridge in `at` that somebody else has made.
+    pub fn found_bridge(&self, at: impl Into<Where>, name: &str) -> Bridge<'_> {
+        Bridge { lab: self, at: at.into(), name: name.to_owned() }
     }
 
     /// Removes a container: its namespace, and with it both ends of its veth.

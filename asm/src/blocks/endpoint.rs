@@ -65,6 +65,23 @@ pub fn ports() -> MapDecl {
     }
 }
 
+/// The maps that say where a packet of one family goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Maps {
+    /// [`endpoints`]
+    pub endpoints: MapIndex,
+    /// [`ports`]
+    pub ports: MapIndex,
+}
+
+impl Maps {
+    /// Declares them.
+    #[track_caller]
+    pub fn declare(asm: &mut Assembler, family: Family) -> Self {
+        Self { endpoints: asm.map(endpoints(family)), ports: asm.map(ports()) }
+    }
+}
+
 /// Which address of the IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {

@@ -75,16 +75,15 @@ pub fn forward(checksum: Checksum) -> Result<Program, Error> {
 
 /// One family, from the IP header to the decision to forward, or out by one of the exits.
 fn hop(asm: &mut Assembler, family: Family, known: Label, checksum: Checksum, exits: &Exits) {
-    let endpoints = asm.map(endpoint::endpoints(family));
-    let ports = asm.map(endpoint::ports());
+    let maps = endpoint::Maps::declare(asm, family);
 
     parse::ip(asm, family, known, &exits.pass);
-    endpoint::lookup(asm, endpoints, family, Side::Destination, &exits.pass);
+    endpoint::lookup(asm, maps.endpoints, family, Side::Destination, &exits.pass);
     asm.mov(DESTINATION, R0, "the destination's endpoint");
     let moved = "not its Ethernet address: routed, or the IP address has moved";
     endpoint::same_mac(asm, eth::DST, DESTINATION, &exits.pass, moved);
-    verify_source(asm, endpoints, family, INGRESS, &exits.spoofed, &exits.pass);
-    endpoint::redirect(asm, ports, DESTINATION, &exits.stale);
+    verify_source(asm, maps, family, INGRESS, &exits.spoofed, &exits.pass);
+    endpoint::redirect(asm, maps.ports, DESTINATION, &exits.stale);
     if checksum == Checksum::Complete {
         checksum::pseudo_header(asm, family, &exits.forwarded);
     }

@@ -143,6 +143,10 @@ fn obj_pin(fd: BorrowedFd, path: &Path) -> Result<()> {
 
 /// Opens a pin, if it is a `wanted`: `bpf-map`, `bpf-prog` or `bpf-link`.
 fn obj_get(path: &Path, wanted: &'static str) -> Result<OwnedFd> {
+    if path.is_dir() {
+        // The kernel would say EACCES.
+        return Err(Error::Pin { path: path.into(), wanted, found: "folder".into() });
+    }
     let pathname = c_path(path)?;
     let mut attr =
         ObjAttr { pathname: addr(pathname.as_bytes_with_nul()), bpf_fd: 0, file_flags: 0 };

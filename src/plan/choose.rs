@@ -1,0 +1,113 @@
+//! Which bridge it is that containers are to be joined on, and whether they may be.
+
+use super::ground::Ground;
+use super::segment::Segment;
+use crate::container::{Attachment, Container, Interface, docker};
+use crate::{Error, Result};
+
+/// What `up` is about.
+pub struct Chosen<'a> {
+    /// The bridge.
+    pub segment: Segment,
+    /// Each container's name, and the veth by which it is on the bridge.
+    pub attachments: Vec<(&'a str, &'a Attachment)>,
+}
+
+/// The one bridge that all containers are on. With `force` also if the kernel's own path keeps them apart.
+pub fn choose<'a>(containers: &'a [Container], force: bool, ground: Ground) -> Result<Chosen<'a>> {
+    let bridge = shared_bridge(containers)?;
+    if !force && ground.is_own(&bridge)? && docker::isolates(&bridge.name)? {
+        return Err(Error::NotAllowed {
+            name: bridge.name,
+            why: "Docker keeps its containers from each other (enable_icc=false): --force joins them all the same",
+        });
+    }
+    let mut attachments: Vec<(&str, &Attachment)> = Vec::new();
+    for container in containers {
+        let found = the_one_on(container, &bridge)?;
+        refuse_filtered(&container.name, found, force)?;
+        if let Some((one, _)) = attachments.iter().find(|(_, other)| other.host == found.host) {
+            let one = (*one).to_string();
+            return Err(Error::Same { one, other: container.name.clone() });
+        }
+        attachments.push((&container.name, found));
+    }
+    Ok(Chosen { segment: Segment { bridge }, attachments })
+}
+
+fn shared_bridge(containers: &[Container]) -> Result<Interface> {
+    let bridges = |container: &Container| -> Result<Vec<Interface>> {
+        let mut on: Vec<Interface> = Vec::new();
+        for bridge in container.attachments.iter().filter_map(|a| a.bridge.as_ref()) {
+            if !on.contains(&bridge.interface) {
+                on.push(bridge.interface.clone());
+            }
+        }
+        let host = || container.attachments.first().map_or(String::new(), |a| a.host.name.clone());
+        match on.is_empty() {
+            true => Err(Error::NoBridge { name: container.name.clone(), host: host() }),
+            false => Ok(on),
+        }
+    };
+    let names = |list: &[Interface]| {
+        list.iter().map(|bridge| bridge.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut shared: Option<(Vec<Interface>, &str)> = None;
+    for container in containers {
+        let on = bridges(container)?;
+        let common = match &shared {
+            None => on,
+            Some((before, first)) => {
+                let common: Vec<_> = on.iter().filter(|b| before.contains(b)).cloned().collect();
+                if common.is_empty() {
+                    return Err(Error::DifferentBridges {
+                        one: (*first).to_string(),
+                        one_on: names(before),
+                        other: container.name.clone(),
+                        other_on: names(&on),
+                    });
+                }
+                common
+            }
+        };
+        shared = Some((common, shared.map_or(&container.name, |(_, first)| first)));
+    }
+    let (shared, _) = shared.unwrap_or_default();
+    match shared.as_slice() {
+        [one] => Ok(one.clone()),
+        several => Err(Error::SeveralBridges { bridges: names(several) }),
+    }
+}
+
+fn the_one_on<'a>(container: &'a Container, bridge: &Interface) -> Result<&'a Attachment> {
+    let on = |a: &&Attachment| a.bridge.as_ref().is_some_and(|b| b.interface == *bridge);
+    let mut found = container.attachments.iter().filter(on);
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (Some(one), Some(other)) => Err(Error::Ambiguous {
+            name: container.name.clone(),
+            candidates: format!("veth:{}, veth:{}", one.host.name, other.host.name),
+        }),
+        _ => Err(Error::NoBridge { name: container.name.clone(), host: String::new() }),
+    }
+}
+
+/// What the bridge would not carry is not joined behind its back.
+fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<()> {
+    let refused = |why| Err(Error::NotAllowed { name: name.into(), why });
+    if !attachment.host_link.up || !attachment.inside_link.up {
+        return refused("its veth is down: `ip link set IFNAME up` on both ends");
+    }
+    if attachment.addresses.is_empty() {
+        return refused("it has no IP address yet: give it one, then run up again");
+    }
+    match &attachment.bridge {
+        Some(bridge) if bridge.isolated && !force => {
+            refused("its port is isolated on the bridge: --force joins it all the same")
+        }
+        Some(bridge) if bridge.vlan_filtering && !force => refused(
+            "its bridge filters VLANs, and may keep the containers apart: --force joins them all the same",
+        ),
+        _ => Ok(()),
+    }
+}

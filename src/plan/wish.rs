@@ -1,0 +1,160 @@
+//! The member that a container is to become: what has to be changed for it, from what is found.
+
+use super::ground::Ground;
+use super::member::{Attach, ChecksumWay, Datapath, Feature, Member, Readiness, Replaced, VERSION};
+use super::pins::MemberPins;
+use super::segment::Segment;
+use crate::container::Attachment;
+use crate::sys::bpf::{Link, ObjKind, XdpMode, ids};
+use crate::sys::kernel;
+use crate::sys::netlink::XdpAttached;
+use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
+use crate::{Error, Result};
+
+/// How a container is joined.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Ways {
+    /// By which hook.
+    pub datapath: Datapath,
+    /// What is done about checksums.
+    pub checksum: ChecksumWay,
+    /// How programs are attached.
+    pub attach: Attach,
+    /// Take foreign programs off, and join what the kernel's own path would keep apart.
+    pub force: bool,
+}
+
+/// The member that the container shall be. What was changed for it before counts as found: its old
+/// values are those of the record.
+pub fn wish(
+    ways: Ways,
+    name: &str,
+    segment: &Segment,
+    attachment: &Attachment,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<Member> {
+    let mut member = Member {
+        version: VERSION,
+        name: name.into(),
+        segment: segment.clone(),
+        inside: attachment.inside.clone(),
+        host: attachment.host.clone(),
+        mac: attachment.mac,
+        addresses: attachment.addresses.clone(),
+        datapath: ways.datapath,
+        checksum: ways.checksum,
+        attach: ways.attach,
+        readiness: Readiness::Found,
+        features: Vec::new(),
+        replaced: occupant(ways, segment, attachment, before, ground)?,
+    };
+    if let Some(before) = before.filter(|before| before.serves(&member)) {
+        return Ok(before.clone());
+    }
+    if ways.checksum == ChecksumWay::OffloadOff {
+        change(&mut member, "tx-checksum-ip-generic", false, before, ground)?;
+    }
+    member.readiness = readiness(&member, attachment, before, ground)?;
+    if member.readiness == Readiness::Gro {
+        change(&mut member, "rx-gro", true, before, ground)?;
+    }
+    Ok(member)
+}
+
+/// Notes that a feature has to be changed, if it has.
+fn change(
+    member: &mut Member,
+    name: &str,
+    on: bool,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<()> {
+    let noted = before.and_then(|before| before.features.iter().find(|f| f.name == name));
+    let was = match (noted, ground.feature(&member.inside, name)?) {
+        (Some(noted), _) => noted.was,
+        (None, Some(found)) => found.active,
+        (None, None) => return Err(Error::InterfaceGone { ifname: member.inside.name.clone() }),
+    };
+    if was != on {
+        member.features.push(Feature { name: name.into(), was, on });
+    }
+    Ok(())
+}
+
+/// How the container's end comes to poll with NAPI, without which what is redirected to it is lost
+/// (`veth_xdp_xmit`, drivers/net/veth.c).
+fn readiness(
+    member: &Member,
+    attachment: &Attachment,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<Readiness> {
+    if let Some(before) = before {
+        return Ok(before.readiness);
+    }
+    let native = |xdp: &XdpAttached| xdp.mode == XdpMode::Native;
+    if attachment.inside_link.xdp.iter().any(native) {
+        return Ok(Readiness::Found);
+    }
+    let gro = ground.feature(&member.inside, "rx-gro")?;
+    let Some(gro) = gro.filter(|_| kernel::release().is_ok_and(|release| release >= (5, 13)))
+    else {
+        return Ok(Readiness::Pass);
+    };
+    match (gro.active, gro.fixed) {
+        (false, false) => Ok(Readiness::Gro),
+        (false, true) => Ok(Readiness::Pass),
+        // Switched on while the interface was down, kernels before 6.6 forget to say so.
+        (true, _) => match ground.link(&member.host)? {
+            Some((netns, _)) => match xdp_features(netns, member.host.ifindex)? {
+                Some(features) if features & NETDEV_XDP_ACT_NDO_XMIT == 0 => Ok(Readiness::Pass),
+                _ => Ok(Readiness::Found),
+            },
+            None => Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
+        },
+    }
+}
+
+/// The foreign program on the host side, if it is to be replaced. One that is held by a link can't be
+/// given back, so it is never taken off.
+fn occupant(
+    ways: Ways,
+    segment: &Segment,
+    attachment: &Attachment,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<Option<Replaced>> {
+    if let Some(replaced) = before.and_then(|before| before.replaced) {
+        return Ok(Some(replaced));
+    }
+    let host = &attachment.host;
+    let Some(found) = attachment.host_link.xdp.first() else { return Ok(None) };
+    let ours = MemberPins::of(segment, host).forward();
+    for attach in [Attach::Link, Attach::Netlink] {
+        if ground.attached(host, attach, &ours).unwrap_or(false) {
+            return Ok(None);
+        }
+    }
+    let ifname = host.name.clone();
+    if let Some(link) = link_of(found.prog_id)? {
+        let by = format!("program {} of bpf_link {link}", found.prog_id);
+        return Err(Error::Linked { ifname, by });
+    }
+    if !ways.force {
+        return Err(Error::Occupied { ifname, by: format!("program {}", found.prog_id) });
+    }
+    Ok(Some(Replaced { prog_id: found.prog_id, native: found.mode == XdpMode::Native }))
+}
+
+/// The link that runs this program, if one does.
+fn link_of(prog_id: u32) -> Result<Option<u32>> {
+    for id in ids(ObjKind::Link)? {
+        // It may be gone by now.
+        let Ok(info) = Link::by_id(id).and_then(|link| link.info()) else { continue };
+        if info.prog_id == prog_id {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
+}

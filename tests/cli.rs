@@ -1,0 +1,130 @@
+//! The command line: help, exit codes, JSON. What needs no kernel needs no root.
+
+mod lab;
+
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use lab::{Where, XHOP, lab, wait_until};
+
+fn xhop(args: &[&str]) -> Output {
+    Command::new(XHOP).args(args).output().expect("xhop runs")
+}
+
+#[test]
+fn help_is_no_error() {
+    let commands = ["up", "down", "status", "demo"];
+    let done = xhop(&["--help"]);
+    let help = String::from_utf8(done.stdout).expect("text");
+    assert_eq!(done.status.code(), Some(0));
+    for word in commands.into_iter().chain(["netns:NAME", "docker:NAME", "Exit codes"]) {
+        assert!(help.contains(word), "{word} is not in:\n{help}");
+    }
+    for command in commands {
+        let done = xhop(&[command, "--help"]);
+        assert_eq!((done.status.code(), done.stderr.len()), (Some(0), 0), "{command}");
+    }
+    let version = xhop(&["--version"]);
+    assert_eq!(version.stdout, format!("xhop {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
+}
+
+#[test]
+fn wrong_usage_is_exit_code_2() {
+    let wrong: [&[&str]; 18] = [
+        &[],
+        &["fly"],
+        &["--fly"],
+        &["up"],
+        &["up", "a", "b", "--fly"],
+        &["up", "a", "b", "--checksum", "guess"],
+        &["up", "a", "b", "--checksum"],
+        &["up", "a", "b", "--datapath", "warp"],
+        &["up", "a", "b", "--attach", "glue"],
+        &["up", "a", ""],
+        &["up", "lxc:a", "b"],
+        &["up", "netns:../a", "b"],
+        &["up", "pid:minus-one", "b"],
+        &["up", "a", "b\nc"],
+        &["down"],
+        &["down", "--all", "a"],
+        &["status", "a"],
+        &["up", "a/b", "c"],
+    ];
+    for args in wrong {
+        let done = xhop(args);
+        assert_eq!(done.status.code(), Some(2), "{args:?}: {done:?}");
+        assert!(done.stdout.is_empty() && !done.stderr.is_empty(), "{args:?}: {done:?}");
+    }
+}
+
+#[test]
+fn json_is_json_with_a_version() {
+    lab("json_is_json_with_a_version", |lab| {
+        lab.pair();
+        let commands: [&[&str]; 5] = [
+            &["status", "--json"],
+            &["up", "a", "b", "--dry-run", "--json"],
+            &["up", "a", "b", "--json"],
+            &["status", "--json"],
+            &["down", "--all", "--json"],
+        ];
+        for (args, members) in commands.into_iter().zip([0, 2, 2, 2, 2]) {
+            let shown = lab.json(Where::Own, &[&[XHOP], args].concat());
+            assert_eq!(shown["version"], 1, "{args:?}: {shown}");
+            assert_eq!(shown["members"].as_array().map(Vec::len), Some(members), "{args:?}");
+            if args[0] != "status" {
+                assert_eq!(shown["done"], !args.contains(&"--dry-run"), "{args:?}");
+                assert!(shown["actions"].as_array().is_some_and(|actions| actions.len() > 8));
+            }
+        }
+    });
+}
+
+#[test]
+fn status_says_it_all() {
+    lab("status_says_it_all", |lab| {
+        let pair = lab.pair();
+        let said = lab.xhop(&["status"]).ok();
+        assert!(said.contains("xhop up"), "{said}");
+        lab.xhop(&["up", "a", "b"]).ok();
+        let said = lab.xhop(&["status"]).ok();
+        let member = lab.member("netns:a");
+        let program = &member["program"];
+        let tag = program["tag"].as_str().expect("a tag");
+        let id = format!("id {}", program["id"]);
+        let words = ["netns:a", &pair.a.v4, &pair.a.v6, "eth0", "veth-a", "br0", "native"];
+        let more = ["complete", tag, &id, "forwarded", "passed", "stale", "spoofed", "up"];
+        for word in words.into_iter().chain(more) {
+            assert!(said.contains(word), "{word} is not in:\n{said}");
+        }
+        assert_eq!(tag.len(), 16);
+        // What the kernel says of it.
+        let shown = lab
+            .json(Where::Own, &["bpftool", "-j", "prog", "show", "id", &program["id"].to_string()]);
+        assert_eq!((&shown["tag"], &shown["type"]), (&program["tag"], &"xdp".into()));
+        let link = lab.json(lab::HOST, &["ip", "-d", "-j", "link", "show", "dev", "veth-a"]);
+        assert_eq!(link[0]["xdp"]["prog"]["id"], program["id"], "{link}");
+    });
+}
+
+#[test]
+fn watch_shows_again_until_it_is_ended() {
+    lab("watch_shows_again_until_it_is_ended", |lab| {
+        let mut watch = lab.spawn_in(Where::Own, &[XHOP, "status", "--watch", "--json"]);
+        wait_until(Duration::from_secs(20), "status is shown twice", || {
+            assert!(watch.alive(), "{}", watch.stderr());
+            watch.stdout().matches("\"version\"").count() >= 2
+        });
+        watch.signal(nix::sys::signal::Signal::SIGINT);
+        watch.wait(Duration::from_secs(10));
+    });
+}
+
+#[test]
+fn watch_ends_with_its_reader() {
+    lab("watch_ends_with_its_reader", |lab| {
+        let script = format!("{XHOP} status --watch | head -n1");
+        let shell = lab.spawn_in(Where::Own, &["sh", "-c", &script]);
+        assert!(shell.wait(Duration::from_secs(10)).stdout.contains("xhop up"));
+    });
+}

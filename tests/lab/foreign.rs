@@ -1,0 +1,57 @@
+//! Programs and maps that are not xhop's, in the places where xhop wants to put its own.
+
+use std::path::Path;
+
+use xhop::sys::bpf::{Link, Prog, ProgType, XdpMode};
+use xhop::sys::netlink::Rtnl;
+use xhop::sys::netns::Netns;
+use xhop_asm::{Assembler, R0, xdp};
+
+use super::{Lab, Where};
+
+impl Lab {
+    /// Attaches a program of somebody else's to an interface, without a link; gives its id.
+    pub fn attach_foreign(&self, at: impl Into<Where>, ifname: &str, mode: XdpMode) -> u32 {
+        self.in_netns(at, || {
+            let prog = foreign();
+            let (rtnl, index) = find(ifname);
+            rtnl.set_xdp(index, Some(&prog), mode, None).expect("attached");
+            prog.info().expect("its id").id
+        })
+    }
+
+    /// The same by a `bpf_link`, which holds the program until it is dropped.
+    pub fn link_foreign(&self, at: impl Into<Where>, ifname: &str) -> Link {
+        self.in_netns(at, || {
+            Link::create_xdp(&foreign(), find(ifname).1, XdpMode::Native).expect("attached")
+        })
+    }
+
+    /// Pins a program of somebody else's.
+    pub fn pin_foreign(&self, path: &Path) {
+        foreign().pin(path).expect("pinned");
+    }
+
+    /// The id and the mode of the XDP program on an interface, as ip(8) shows them.
+    pub fn xdp_on(&self, at: impl Into<Where>, ifname: &str) -> Option<(u64, u64)> {
+        let shown = self.json(at, &["ip", "-d", "-j", "link", "show", "dev", ifname]);
+        let xdp = &shown[0]["xdp"];
+        Some((xdp["prog"]["id"].as_u64()?, xdp["mode"].as_u64()?))
+    }
+}
+
+/// The index of an interface of this thread's namespace.
+fn find(ifname: &str) -> (Rtnl, u32) {
+    let rtnl = Rtnl::open_in(&Netns::current().expect("our namespace")).expect("netlink");
+    let link = rtnl.link(ifname).expect("a list of links").expect("the interface");
+    (rtnl, link.ifindex)
+}
+
+/// Unlike `pass` of ours, so that the two can be told apart.
+fn foreign() -> Prog {
+    let mut asm = Assembler::new("foreign");
+    asm.mov(R0, xdp::DROP, "not what is returned");
+    asm.mov(R0, xdp::PASS, "verdict");
+    asm.exit("done");
+    Prog::load(&asm.finish().expect("assembles"), ProgType::Xdp, &[]).expect("loads")
+}

@@ -1,0 +1,234 @@
+//! The kernel and the VM run the same bytes, and do the same with them.
+
+mod lab;
+
+use std::fs;
+
+use lab::{HOST, Lab, Where, lab};
+use xhop::sys::bpf::{Map, MapRefs, Prog, ProgType, TestRun, XdpMd};
+use xhop::sys::kernel;
+use xhop_asm::blocks::count::{VERDICTS, Verdict};
+use xhop_asm::blocks::{Family, count, endpoint};
+use xhop_asm::programs::{Checksum, forward, pass};
+use xhop_asm::{Assembler, ByteOrder, Program, R0, R2};
+use xhop_vm::Vm;
+use xhop_vm::packet::{A, B, Case, Host, catalogue, host};
+
+/// The loopback, by which the kernel lets a test packet come in.
+const INGRESS: u32 = 1;
+/// The other container's host side.
+const PORT: &str = "veth-b";
+
+fn all_programs() -> Vec<Program> {
+    [pass(), forward(Checksum::Keep), forward(Checksum::Complete)]
+        .into_iter()
+        .map(|program| program.expect("assembles"))
+        .collect()
+}
+
+/// Who is joined: what the maps hold.
+#[derive(Clone, Copy)]
+struct Joined<'a> {
+    name: &'a str,
+    /// Each with the index of its host side.
+    endpoints: &'a [(Host, u32)],
+    ports: &'a [u32],
+}
+
+/// One entry for a map of this name.
+type Entry = (&'static str, Vec<u8>, Vec<u8>);
+
+impl Joined<'_> {
+    fn entries(&self) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        for (host, ifindex) in self.endpoints {
+            let value = endpoint::value::encode(*ifindex, host.mac).to_vec();
+            entries.push((endpoint::endpoints(Family::V4).name, host.v4.to_vec(), value.clone()));
+            entries.push((endpoint::endpoints(Family::V6).name, host.v6.to_vec(), value));
+        }
+        for port in self.ports {
+            let index = port.to_ne_bytes().to_vec();
+            entries.push((endpoint::ports().name, index.clone(), index));
+        }
+        entries
+    }
+}
+
+/// A program in both machines, with the same in the maps.
+struct Both {
+    prog: Prog,
+    kernel_maps: Vec<Map>,
+    vm: Vm,
+    program: Program,
+}
+
+impl Both {
+    fn new(program: &Program, joined: Joined) -> Self {
+        let kernel_maps: Vec<Map> =
+            program.maps().iter().map(|decl| Map::create(decl).expect("a map")).collect();
+        let refs: Vec<&Map> = kernel_maps.iter().collect();
+        let prog = Prog::load(program, ProgType::Xdp, &refs).expect("loads");
+        let vm = Vm::new(program).expect("runs in the VM");
+        for (name, key, value) in joined.entries() {
+            let Some(index) = program.maps().iter().position(|decl| decl.name == name) else {
+                continue;
+            };
+            kernel_maps[index].update(&key, &value).expect("an entry");
+            vm.map(name).expect("declared").insert(&key, &value).expect("an entry");
+        }
+        Self { prog, kernel_maps, vm, program: program.clone() }
+    }
+
+    /// Runs a frame in both; gives the verdict.
+    fn run(&self, case: &Case) -> u32 {
+        let len = u32::try_from(case.frame.len()).expect("a frame");
+        let ctx = XdpMd { data_end: len, ingress_ifindex: INGRESS, ..XdpMd::default() };
+        let run = TestRun { data_in: &case.frame, ctx_in: Some(ctx), repeat: 1 };
+        let kernel = self.prog.test_run(&run);
+        let kernel = kernel.unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        let vm = self.vm.run(&case.frame, INGRESS);
+        let vm = vm.unwrap_or_else(|e| panic!("{}: {e}", case.name));
+        let name = self.program.name();
+        assert_eq!(u64::from(kernel.retval), vm.verdict, "{name}, {}: {vm:?}", case.name);
+        assert_eq!(kernel.data_out, vm.packet, "{name}, {}", case.name);
+        kernel.retval
+    }
+
+    /// The counters, which must be the same in both: packets by verdict.
+    fn counters(&self) -> Option<[u64; 4]> {
+        let decl = count::stats();
+        let index = self.program.maps().iter().position(|map| *map == decl)?;
+        Some(VERDICTS.map(|verdict| {
+            let key = (verdict as u32).to_ne_bytes();
+            let cpus = self.kernel_maps[index].lookup_percpu(&key).expect("a lookup");
+            let kernel = cpus.into_iter().flatten().fold([0, 0], add);
+            let vm = self.vm.map(decl.name).expect("declared").get(key).expect("a lookup");
+            assert_eq!(kernel, add([0, 0], vm.expect("a slot")), "{verdict:?}");
+            kernel[0]
+        }))
+    }
+}
+
+/// Packets and bytes, of one CPU more.
+fn add(sum: [u64; 2], value: Vec<u8>) -> [u64; 2] {
+    let word = |at: i16| {
+        let at = at as usize;
+        u64::from_ne_bytes(value[at..at + 8].try_into().expect("eight bytes"))
+    };
+    [sum[0] + word(count::value::PACKETS), sum[1] + word(count::value::BYTES)]
+}
+
+/// In a namespace with a port to redirect to: its index.
+fn in_host(test: &str, body: impl Fn(u32) + Send + Sync) {
+    lab(test, |lab| {
+        lab.pair();
+        let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", PORT]);
+        let port = u32::try_from(link[0]["ifindex"].as_u64().expect("an index")).expect("u32");
+        lab.in_netns(HOST, || body(port));
+    });
+}
+
+#[test]
+fn the_whole_catalogue() {
+    in_host("the_whole_catalogue", |port| {
+        let both = [(A, INGRESS), (B, port)];
+        let situations = [
+            Joined { name: "joined", endpoints: &both, ports: &[INGRESS, port] },
+            Joined { name: "stale", endpoints: &both, ports: &[INGRESS] },
+            Joined { name: "spoofed", endpoints: &[(A, port), (B, port)], ports: &[port] },
+            Joined { name: "receiver alone", endpoints: &[(B, port)], ports: &[port] },
+            Joined {
+                name: "another Ethernet address",
+                endpoints: &[(Host { mac: host(9).mac, ..A }, INGRESS), (B, port)],
+                ports: &[port],
+            },
+            Joined { name: "nobody", endpoints: &[], ports: &[] },
+        ];
+        let cases = catalogue();
+        for situation in situations {
+            for program in all_programs() {
+                let both = Both::new(&program, situation);
+                let verdicts: Vec<u32> = cases.iter().map(|case| both.run(case)).collect();
+                let count = |verdict| verdicts.iter().filter(|got| **got == verdict).count() as u64;
+                let (dropped, passed, redirected) = (count(1), count(2), count(4));
+                assert_eq!(dropped + passed + redirected, cases.len() as u64);
+                let Some([forwarded, left, stale, spoofed]) = both.counters() else { continue };
+                assert_eq!([forwarded, left + stale, spoofed], [redirected, passed, dropped]);
+                // Each situation is what its name says.
+                let seen = [
+                    (forwarded, Verdict::Forwarded),
+                    (stale, Verdict::Stale),
+                    (spoofed, Verdict::Spoofed),
+                ];
+                let seen: Vec<Verdict> = seen
+                    .into_iter()
+                    .filter(|(n, _)| *n > 100)
+                    .map(|(_, verdict)| verdict)
+                    .collect();
+                let expected = match situation.name {
+                    "joined" => vec![Verdict::Forwarded],
+                    "stale" => vec![Verdict::Stale],
+                    "spoofed" => vec![Verdict::Spoofed],
+                    _ => vec![],
+                };
+                assert_eq!(seen, expected, "{}: {}", program.name(), situation.name);
+            }
+        }
+    });
+}
+
+#[test]
+fn the_kernels_tag_is_the_hash_of_the_listed_bytes() {
+    lab("the_kernels_tag_is_the_hash_of_the_listed_bytes", |lab| {
+        lab.pair();
+        for attach in ["link", "netlink"] {
+            for (way, checksum) in [("complete", Checksum::Complete), ("none", Checksum::Keep)] {
+                lab.xhop(&["up", "a", "b", "--attach", attach, "--checksum", way]).ok();
+                let expected = hash(lab, &forward(checksum).expect("assembles"));
+                for name in ["a", "b"] {
+                    let member = lab.member(&format!("netns:{name}"));
+                    assert_eq!(member["program"]["tag"], expected, "{attach}, {way}");
+                    // What runs there, in the kernel's own words.
+                    let veth = format!("veth-{name}");
+                    let link = lab.json(HOST, &["ip", "-d", "-j", "link", "show", "dev", &veth]);
+                    assert_eq!(link[0]["xdp"]["prog"]["tag"], expected, "{attach}, {way}");
+                }
+            }
+        }
+        for program in all_programs() {
+            let maps: Vec<Map> =
+                program.maps().iter().map(|decl| Map::create(decl).expect("a map")).collect();
+            let refs: Vec<&Map> = maps.iter().collect();
+            let prog = Prog::load(&program, ProgType::Xdp, &refs).expect("loads");
+            assert_eq!(prog.map_refs(), Some(MapRefs::Index), "{}", program.name());
+        }
+    });
+}
+
+/// The first eight bytes of the hash by which the kernel tags programs.
+fn hash(lab: &Lab, program: &Program) -> String {
+    fs::write("/run/program", program.bytes(ByteOrder::NATIVE)).expect("a file in /run");
+    let new = kernel::release().expect("uname") >= (6, 18);
+    let command = if new { "sha256sum" } else { "sha1sum" };
+    lab.ok_in(Where::Own, &[command, "/run/program"])[..16].to_owned()
+}
+
+#[test]
+fn a_refusal_shows_the_verifiers_whole_log() {
+    lab("a_refusal_shows_the_verifiers_whole_log", |_| {
+        let mut asm = Assembler::new("long");
+        for n in 0..3000 {
+            asm.mov(R0, n, "a line of the log");
+        }
+        asm.mov(R0, R2, "reads what was never written");
+        asm.exit("done");
+        let program = asm.finish().expect("assembles");
+        let error = Prog::load(&program, ProgType::Xdp, &[]).expect_err("refused").to_string();
+        assert!(error.len() > 64 << 10, "{} bytes", error.len());
+        for n in 0..3000 {
+            assert!(error.contains(&format!("\n{n}: ")), "line {n} is missing");
+        }
+        assert!(error.lines().next().is_some_and(|line| line.contains("program long")));
+        assert!(error.contains("R2 !read_ok"), "{}", &error[error.len() - 300..]);
+    });
+}
