@@ -161,6 +161,8 @@ pub enum Error {
         socket: PathBuf,
         /// What went wrong.
         why: String,
+        /// Nobody listens there.
+        gone: bool,
     },
     /// The container has no veth whose other end can be found.
     #[error(
@@ -286,6 +288,40 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// A folder of ours that somebody else can write to.
+    #[error("{path}: not a folder of root's alone (0700): look what is in it, then remove it", path = path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A veth whose far end is in a namespace that no path leads to.
+    #[error(
+        "{ifname}: the namespace of its other end can't be found: run this where /proc shows the container's processes"
+    )]
+    Unreachable {
+        /// The near end.
+        ifname: String,
+    },
+    /// Our program is attached, but the pin that holds it is gone.
+    #[error(
+        "{ifname} bears our program {prog_id}, but its pin is gone: `bpftool net` and `bpftool link detach id N` take it off"
+    )]
+    PinLost {
+        /// The interface.
+        ifname: String,
+        /// The program.
+        prog_id: u32,
+    },
+    /// Something could not be taken back; the rest was.
+    #[error(
+        "could not {action}: {error}: all else is taken back; mend that, then run `xhop down` again"
+    )]
+    Left {
+        /// The step.
+        action: String,
+        /// Why not.
+        error: Box<Error>,
     },
     /// A step failed, and so did taking back an earlier one.
     #[error("{error}; and could not {undo}: {left}: `xhop down --all` takes back what is left")]

@@ -5,6 +5,7 @@
 //! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
 
 mod assembler;
+mod decode;
 pub mod error;
 mod helper;
 pub mod insn;

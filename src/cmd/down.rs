@@ -32,29 +32,32 @@ pub fn run(args: Args) -> Result<()> {
         true => members.clone(),
         false => named(&args.containers, &members, &namespaces)?,
     };
-    let plan = down(&leaving, &members);
-    execute(&plan, Ground::new(&namespaces), args.dry_run, args.json, "took out")
+    let ground = Ground::new(&namespaces);
+    let plan = down(&leaving, &members, ground)?;
+    execute(&plan, ground, args.dry_run, args.json, "took out")
 }
 
 fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {
     let mut leaving: Vec<Member> = Vec::new();
     for name in names {
         let found = match by_record(name, members).as_slice() {
-            [one] => (*one).clone(),
-            [] => by_interface(name, members, namespaces)?,
+            [] => vec![by_interface(name, members, namespaces)?],
+            // One container, on several bridges.
+            [first, rest @ ..] if rest.iter().all(|other| other.name == first.name) => {
+                [first].into_iter().chain(rest).map(|member| (*member).clone()).collect()
+            }
             several => {
+                let veths = several.iter().map(|member| format!("veth:{}", member.host));
                 return Err(Error::Ambiguous {
                     name: name.to_string(),
-                    candidates: several
-                        .iter()
-                        .map(|m| m.name.as_str())
-                        .collect::<Vec<_>>()
-                        .join(", "),
+                    candidates: veths.collect::<Vec<_>>().join(", "),
                 });
             }
         };
-        if !leaving.contains(&found) {
-            leaving.push(found);
+        for member in found {
+            if !leaving.contains(&member) {
+                leaving.push(member);
+            }
         }
     }
     Ok(leaving)

@@ -13,8 +13,8 @@ use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 
 use crate::plan::segment::RUN;
-use crate::plan::{Ground, Plan, carry_out, record};
-use crate::sys::caps;
+use crate::plan::{Ground, Plan, carry_out};
+use crate::sys::{bpffs, caps};
 use crate::{Error, Result};
 
 /// Refuses early what the kernel would refuse later, with the names of what is missing.
@@ -27,27 +27,46 @@ fn need_privileges() -> Result<()> {
 
 /// Keeps a second `up` or `down` waiting until this one is through.
 fn lock() -> Result<Flock<File>> {
-    record::create_dir(RUN.as_ref())?;
+    bpffs::create_dir(RUN.as_ref())?;
     let folder = File::open(RUN).map_err(Error::io(RUN))?;
     Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
+}
+
+/// Keeps an `up` or `down` waiting while this reads; `None` if there never was one.
+fn lock_shared() -> Result<Option<Flock<File>>> {
+    match File::open(RUN) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        folder => {
+            let locked = Flock::lock(folder.map_err(Error::io(RUN))?, FlockArg::LockShared);
+            locked.map(Some).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
+        }
+    }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    version: u32,
+    done: bool,
+    #[serde(flatten)]
+    plan: &'a Plan,
 }
 
 /// Carries a plan out, or only shows it. `word` is what has been done, for people: "joined".
 fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -> Result<()> {
     if !dry_run {
-        carry_out(&plan.actions, ground)?;
+        carry_out(plan, ground)?;
     }
     if json {
-        return print_json(&serde_json::json!({
-            "version": 1,
-            "done": !dry_run,
-            "actions": plan.actions,
-            "members": plan.members,
-        }));
+        return print_json(&Answer { version: 1, done: !dry_run, plan });
     }
-    match (plan.actions.is_empty(), dry_run) {
+    for warning in &plan.warnings {
+        eprintln!("xhop: warning: {warning}");
+    }
+    let mut actions = plan.clear.iter().chain(&plan.actions).peekable();
+    match (actions.peek().is_none(), dry_run) {
         (true, _) => say(format_args!("nothing to do")),
-        (false, true) => plan.actions.iter().for_each(|action| say(format_args!("would {action}"))),
+        (false, true) => actions.for_each(|action| say(format_args!("would {action}"))),
         (false, false) => {
             for member in &plan.members {
                 say(format_args!("{word} {} ({})", member.name, member.host));

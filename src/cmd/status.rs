@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 
-use super::{need_privileges, print_json, say};
+use super::{lock_shared, need_privileges, print_json, say};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::{Attach, Member};
@@ -59,8 +59,12 @@ pub(super) struct Report {
 #[derive(Serialize, Clone, Copy, PartialEq, Eq)]
 #[serde(rename_all = "kebab-case")]
 enum State {
-    /// Its program is attached.
+    /// Its program is attached, and it takes frames.
     Up,
+    /// Its program is attached, but frames that are redirected to it are lost: its end does not poll.
+    Deaf,
+    /// Its veth is not on the bridge that it was joined on.
+    Moved,
     /// Its veth is there, its program is not.
     Detached,
     /// Its veth is gone.
@@ -82,6 +86,7 @@ struct Counter {
 }
 
 pub(super) fn collect() -> Result<Vec<Report>> {
+    let _lock = lock_shared()?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
     record::all()?.into_iter().map(|member| report(member, ground)).collect()
@@ -90,11 +95,7 @@ pub(super) fn collect() -> Result<Vec<Report>> {
 fn report(member: Member, ground: Ground) -> Result<Report> {
     let pins = MemberPins::of(&member.segment, &member.host);
     let attached = ground.attached(&member.host, member.attach, &pins.forward())?;
-    let state = match (ground.link(&member.host)?.is_some(), attached) {
-        (false, _) => State::Gone,
-        (true, false) => State::Detached,
-        (true, true) => State::Up,
-    };
+    let state = state(&member, attached, ground)?;
     let program = match (attached, member.attach) {
         (false, _) => None,
         (true, Attach::Link) => {
@@ -105,10 +106,20 @@ fn report(member: Member, ground: Ground) -> Result<Report> {
     };
     let counters = match pins.open_stats() {
         Ok(stats) => VERDICTS.into_iter().map(|v| counter(&stats, v)).collect::<Result<_>>()?,
-        Err(_) if state != State::Up => Vec::new(),
+        Err(_) if !attached => Vec::new(),
         Err(error) => return Err(error),
     };
     Ok(Report { program: program.map(|prog| running(&prog)).transpose()?, state, counters, member })
+}
+
+fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
+    let Some((_, host)) = ground.link(&member.host)? else { return Ok(State::Gone) };
+    Ok(match attached {
+        false => State::Detached,
+        true if host.master != Some(member.segment.bridge.ifindex) => State::Moved,
+        true if ground.takes_frames(&member.host)? == Some(false) => State::Deaf,
+        true => State::Up,
+    })
 }
 
 fn running(prog: &Prog) -> Result<Running> {
@@ -155,6 +166,8 @@ pub(super) fn show(reports: &[Report]) {
             member.segment.to_string(),
             match report.state {
                 State::Up => "up".into(),
+                State::Deaf => "deaf".into(),
+                State::Moved => "moved".into(),
                 State::Detached => "detached".into(),
                 State::Gone => "gone".into(),
             },

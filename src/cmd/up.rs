@@ -68,7 +68,7 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
     let _lock = lock()?;
     let namespaces = Namespaces::find()?;
     let plan = plan(names, join, &namespaces)?;
-    carry_out(&plan.actions, Ground::new(&namespaces))?;
+    carry_out(&plan, Ground::new(&namespaces))?;
     Ok(plan)
 }
 

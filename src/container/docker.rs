@@ -1,7 +1,7 @@
 //! The Docker engine: one GET over its socket (HTTP/1.0: the engine closes, no chunks).
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -79,7 +79,10 @@ pub fn isolates(bridge: &str) -> Result<bool> {
     if !present() {
         return Ok(false);
     }
-    let networks: Vec<Network> = ask("/networks")?.unwrap_or_default();
+    let networks: Vec<Network> = match ask("/networks") {
+        Err(Error::Engine { gone: true, .. }) => return Ok(false),
+        answer => answer?.unwrap_or_default(),
+    };
     let mut ours = networks.iter().filter(|network| network.driver == "bridge");
     Ok(ours
         .any(|network| network.bridge() == bridge && network.option("enable_icc") == Some("false")))
@@ -93,8 +96,11 @@ pub fn present() -> bool {
 /// What the engine answers; `None` if it knows no such thing.
 fn ask<T: DeserializeOwned>(path: &str) -> Result<Option<T>> {
     let socket = socket()?;
-    let failed = |why: String| Error::Engine { socket: socket.clone(), why };
-    let answer = get(&socket, path).map_err(|error| failed(error.to_string()))?;
+    let failed = |why: String| Error::Engine { socket: socket.clone(), why, gone: false };
+    let answer = get(&socket, path).map_err(|error| {
+        let gone = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
+        Error::Engine { socket: socket.clone(), why: error.to_string(), gone }
+    })?;
     let body = body(&answer).map_err(|why| failed(why.into()))?;
     body.map(serde_json::from_slice).transpose().map_err(|error| failed(error.to_string()))
 }
@@ -107,6 +113,7 @@ fn socket() -> Result<PathBuf> {
             None => Err(Error::Engine {
                 socket: host.into(),
                 why: "DOCKER_HOST is not a unix:// socket, and only containers of this host can be joined".into(),
+                gone: false,
             }),
         },
         Err(_) => Ok("/var/run/docker.sock".into()),

@@ -30,7 +30,7 @@ impl Namespaces {
     }
 
     /// The one that `seen_from` knows by this id; the id stands at one end of a veth for the other's.
-    fn by_nsid(&self, seen_from: &Netns, nsid: i32) -> Result<Option<&Netns>> {
+    pub fn by_nsid(&self, seen_from: &Netns, nsid: i32) -> Result<Option<&Netns>> {
         let rtnl = Rtnl::open_in(seen_from)?;
         for netns in &self.0 {
             if rtnl.nsid_of(netns)? == Some(nsid) {
@@ -46,6 +46,8 @@ impl Namespaces {
 pub struct Bridge {
     /// Which it is.
     pub interface: Interface,
+    /// It is switched on.
+    pub up: bool,
     /// It looks at VLAN tags.
     pub vlan_filtering: bool,
     /// It keeps this port from its other isolated ports.
@@ -226,6 +228,7 @@ fn bridge_of(netns: &Netns, host: &LinkInfo, links: &[LinkInfo]) -> Option<Bridg
     let master = links.iter().find(|link| Some(link.ifindex) == host.master)?;
     (master.kind.as_deref() == Some("bridge")).then(|| Bridge {
         interface: interface(netns, master),
+        up: master.up,
         vlan_filtering: master.vlan_filtering == Some(true),
         isolated: host.isolated == Some(true),
     })

@@ -25,7 +25,8 @@ impl Eq for Interface {}
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        // A container's root may give any name, also one that moves the cursor.
+        write!(f, "{}", self.name.escape_debug())
     }
 }
 

@@ -12,37 +12,67 @@ use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::member::{Attach, ChecksumWay};
 use super::pins::{self, MemberPins};
-use super::segment::{BPFFS, RUN, Segment};
-use super::{record, tables};
+use super::segment::{RUN, Segment};
+use super::{Plan, record, tables};
 use crate::container::Interface;
 use crate::sys::bpf::{Prog, ProgType};
-use crate::sys::bpffs;
+use crate::sys::bpffs::{self, MOUNT_POINT};
 use crate::{Error, Result};
 
-/// Carries the actions out in order. If one fails, it and those before it are taken back, last first, and
-/// the error is given, with what could not be taken back.
-pub fn carry_out(actions: &[Action], ground: Ground) -> Result<()> {
-    for (at, action) in actions.iter().enumerate() {
+/// Carries a plan out: what has to be cleared, then what is to be done.
+pub fn carry_out(plan: &Plan, ground: Ground) -> Result<()> {
+    clear(&plan.clear, ground)?;
+    for (at, action) in plan.actions.iter().enumerate() {
         if let Err(error) = apply(action, ground) {
-            return Err(take_back(actions.iter().take(at + 1), error, ground));
+            return Err(take_back(plan.actions.iter().take(at + 1), error, ground));
         }
     }
     Ok(())
 }
 
+/// Takes members out. What can't be taken back keeps neither the rest of a member nor the others, but the
+/// member's record, which is its last step.
+fn clear(actions: &[Action], ground: Ground) -> Result<()> {
+    let (mut left, mut keep) = (None, false);
+    for action in actions {
+        if matches!(action.fact, Fact::Record(_)) && std::mem::take(&mut keep) {
+            continue;
+        }
+        if let Err(error) = apply(action, ground) {
+            keep = true;
+            left.get_or_insert((action, error));
+        }
+    }
+    match left {
+        None => Ok(()),
+        Some((action, error)) => {
+            Err(Error::Left { action: action.to_string(), error: Box::new(error) })
+        }
+    }
+}
+
 /// Takes back what was done when `error` happened. What can't be taken back does not keep the rest, but
-/// the records, which say what is left.
+/// the records, which say what is left; without its record, nothing of a member is made again.
 fn take_back<'a>(
     done: impl DoubleEndedIterator<Item = &'a Action>,
     error: Error,
     ground: Ground,
 ) -> Error {
-    let mut left = None;
+    let (mut left, mut unrecorded) = (None, false);
     for undo in done.rev().map(Action::inverse) {
-        if left.is_some() && matches!(undo.fact, Fact::Record(_)) {
+        let record = matches!(undo.fact, Fact::Record(_));
+        let skip = match undo.sense {
+            Sense::Undo => record && left.is_some(),
+            Sense::Make => !record && unrecorded,
+        };
+        if skip {
             continue;
         }
-        if let Err(failed) = apply(&undo, ground) {
+        let done = apply(&undo, ground);
+        if record && undo.sense == Sense::Make {
+            unrecorded = done.is_err();
+        }
+        if let Err(failed) = done {
             left.get_or_insert((undo, failed));
         }
     }
@@ -68,7 +98,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Bpffs => mount(),
         Fact::Maps { segment } => tables::make(segment),
         Fact::Record(member) => record::write(member),
-        Fact::Feature { at, feature } => ground.set_feature(at, &feature.name, feature.on),
+        Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.on),
         Fact::Pass { segment, host, at, attach } => {
             let pins = MemberPins::of(segment, host);
             pins.create()?;
@@ -85,6 +115,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Forward { segment, at, checksum, attach } => {
             attach_forward(ground, segment, at, *checksum, *attach)
         }
+        Fact::Remains { .. } => Ok(()),
         Fact::Endpoint { segment, address, at, mac } => tables::send(segment, *address, at, *mac),
     }
 }
@@ -94,7 +125,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Bpffs => unmount(),
         Fact::Maps { segment } => tables::remove(segment),
         Fact::Record(member) => record::remove(member),
-        Fact::Feature { at, feature } => ground.set_feature(at, &feature.name, feature.was),
+        Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.was),
         Fact::Pass { segment, host, at, attach } => {
             let pins = MemberPins::of(segment, host);
             ground.detach(at, *attach, &pins.pass())?;
@@ -112,6 +143,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             pins.remove_stats()?;
             pins.remove_if_empty()
         }
+        Fact::Remains { segment, at } => MemberPins::of(segment, at).remove(),
         Fact::Endpoint { segment, address, at, .. } => tables::send_no_more(segment, *address, at),
     }
 }
@@ -119,11 +151,11 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
 /// Whether the fact holds already, so that there is nothing to make.
 pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
     match fact {
-        Fact::Bpffs => bpffs::is_bpffs(BPFFS.as_ref()),
+        Fact::Bpffs => bpffs::is_bpffs(MOUNT_POINT.as_ref()),
         Fact::Maps { segment } => tables::all_there(segment),
         Fact::Record(member) => record::written(member),
-        Fact::Feature { at, feature } => {
-            let state = ground.feature(at, &feature.name)?;
+        Fact::Feature { host, feature, .. } => {
+            let state = ground.feature(host, &feature.name)?;
             Ok(state.is_some_and(|state| state.active == feature.on))
         }
         Fact::Pass { segment, host, at, attach } => {
@@ -134,8 +166,13 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
         }
         Fact::Port { segment, at } => tables::allowed(segment, at),
         Fact::Forward { segment, at, attach, .. } => {
-            ground.attached(at, *attach, &MemberPins::of(segment, at).forward())
+            let pins = MemberPins::of(segment, at);
+            match ground.held(at, *attach, &pins.forward())? {
+                Some(prog) => tables::uses_these(segment, &pins, &prog),
+                None => Ok(false),
+            }
         }
+        Fact::Remains { .. } => Ok(false),
         Fact::Endpoint { segment, address, at, mac } => tables::sent(segment, *address, at, *mac),
     }
 }
@@ -170,12 +207,12 @@ fn mount_mark() -> PathBuf {
 }
 
 fn mount() -> Result<()> {
-    if bpffs::is_bpffs(BPFFS.as_ref())? {
+    if bpffs::is_bpffs(MOUNT_POINT.as_ref())? {
         return Ok(());
     }
-    record::create_dir(RUN.as_ref())?;
+    bpffs::create_dir(RUN.as_ref())?;
     std::fs::write(mount_mark(), b"").map_err(Error::io(mount_mark()))?;
-    bpffs::ensure(BPFFS.as_ref()).map(drop)
+    bpffs::ensure(MOUNT_POINT.as_ref()).map(drop)
 }
 
 /// Whether it was us who mounted bpffs.
@@ -185,7 +222,7 @@ pub fn mounted_by_us() -> bool {
 
 /// Only if nobody else has pinned anything there since.
 fn unmount() -> Result<()> {
-    if mounted_by_us() && bpffs::unmount_if_empty(BPFFS.as_ref())? {
+    if mounted_by_us() && bpffs::unmount_if_empty(MOUNT_POINT.as_ref())? {
         pins::remove(&mount_mark())?;
     }
     Ok(())

@@ -102,6 +102,7 @@ fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<(
         return refused("it has no IP address yet: give it one, then run up again");
     }
     match &attachment.bridge {
+        Some(bridge) if !bridge.up => refused("its bridge is down: `ip link set BRIDGE up`"),
         Some(bridge) if bridge.isolated && !force => {
             refused("its port is isolated on the bridge: --force joins it all the same")
         }

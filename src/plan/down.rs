@@ -3,18 +3,26 @@
 use super::Plan;
 use super::carry::mounted_by_us;
 use super::fact::{Action, Fact, Sense};
+use super::ground::Ground;
 use super::member::Member;
+use crate::Result;
 
-/// The plan that takes `leaving` back. `members` are all records there are.
-pub fn down(leaving: &[Member], members: &[Member]) -> Plan {
+/// The plan that takes `leaving` out. `members` are all records there are.
+pub fn down(leaving: &[Member], members: &[Member], ground: Ground) -> Result<Plan> {
     let staying: Vec<&Member> = members.iter().filter(|member| !leaving.contains(member)).collect();
-    let last = staying.is_empty() && mounted_by_us();
-    Plan { actions: take_out(leaving, &staying, last), members: leaving.to_vec() }
+    let unmount = staying.is_empty() && mounted_by_us();
+    let clear = take_out(leaving, &staying, unmount, ground)?;
+    Ok(Plan { clear, members: leaving.to_vec(), ..Plan::default() })
 }
 
 /// What takes members out, one after the other. A bridge's maps go with its last member, and bpffs, if
 /// `unmount` says so, with the last of all.
-pub fn take_out(leaving: &[Member], staying: &[&Member], unmount: bool) -> Vec<Action> {
+pub fn take_out(
+    leaving: &[Member],
+    staying: &[&Member],
+    unmount: bool,
+    ground: Ground,
+) -> Result<Vec<Action>> {
     let mut actions = Vec::new();
     for (at, member) in leaving.iter().enumerate() {
         let later = leaving.get(at + 1..).unwrap_or_default();
@@ -24,8 +32,9 @@ pub fn take_out(leaving: &[Member], staying: &[&Member], unmount: bool) -> Vec<A
             Fact::Bpffs => !unmount || !later.is_empty(),
             _ => false,
         };
-        let facts = member.facts().into_iter().rev().filter(|fact| !still_needed(fact));
+        let facts = if ground.alive(member)? { member.facts() } else { member.remains() };
+        let facts = facts.into_iter().rev().filter(|fact| !still_needed(fact));
         actions.extend(facts.map(|fact| Action { sense: Sense::Undo, fact }));
     }
-    actions
+    Ok(actions)
 }

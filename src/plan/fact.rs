@@ -24,6 +24,8 @@ pub enum Fact {
     Record(Box<Member>),
     /// A feature of the container's end is switched.
     Feature {
+        /// The host's end, by which the other is found.
+        host: Interface,
         /// The container's end.
         at: Interface,
         /// The feature, before and while joined.
@@ -33,7 +35,7 @@ pub enum Fact {
     Pass {
         /// The bridge.
         segment: Segment,
-        /// The host's end, by which the member's pins are found.
+        /// The host's end, by which the other and the member's pins are found.
         host: Interface,
         /// The container's end.
         at: Interface,
@@ -66,6 +68,13 @@ pub enum Fact {
         checksum: ChecksumWay,
         /// How it is attached.
         attach: Attach,
+    },
+    /// What is pinned for a host's end that is gone. Only ever taken back.
+    Remains {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end.
+        at: Interface,
     },
     /// An address is reached by the host's end.
     Endpoint {
@@ -131,7 +140,7 @@ impl fmt::Display for Action {
             Fact::Record(member) => {
                 write!(f, "{} the record of {}", verb("write", "remove"), member.name)
             }
-            Fact::Feature { at, feature } => {
+            Fact::Feature { at, feature, .. } => {
                 let on = if make { feature.on } else { feature.was };
                 write!(f, "switch {} {} on {at} in the container", feature.name, state(on))
             }
@@ -153,6 +162,7 @@ impl fmt::Display for Action {
                 write!(f, "attach forward (checksum {checksum}) to {at} by {attach}")
             }
             Fact::Forward { at, .. } => write!(f, "detach forward from {at}"),
+            Fact::Remains { at, .. } => write!(f, "remove the pins of {at}, which is gone"),
             Fact::Endpoint { address, at, mac, .. } if make => {
                 write!(f, "send {address} to {mac} by {at}")
             }

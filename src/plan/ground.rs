@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use super::member::{Attach, Replaced};
-use super::pins;
+use super::member::{Attach, Member, Replaced};
+use super::pins::{self, MemberPins};
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
 use crate::sys::bpf::{Link, Prog, XdpMode};
 use crate::sys::ethtool::{self, Ethtool};
+use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
 use crate::sys::netlink::{LinkInfo, Rtnl};
 use crate::sys::netns::Netns;
 use crate::{Error, Result};
@@ -46,16 +47,54 @@ impl<'a> Ground<'a> {
         Ok(self.namespaces.own()?.inode() == at.netns)
     }
 
-    /// The state of a feature; `None` if the interface is gone.
-    pub fn feature(&self, at: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
-        let Some((netns, link)) = self.link(at)? else { return Ok(None) };
-        Ethtool::open_in(netns)?.feature(&link.name, name).map(Some)
+    /// The other end of a host's end, wherever it has been moved; `None` if both are gone. A veth dies as
+    /// a pair: where the host's end is, there is another.
+    pub fn inside(&self, host: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
+        let Some((near, link)) = self.link(host)? else { return Ok(None) };
+        let unreachable = || Error::Unreachable { ifname: link.name.clone() };
+        let far = match link.link_netnsid {
+            Some(nsid) => self.namespaces.by_nsid(near, nsid)?.ok_or_else(unreachable)?,
+            None => near,
+        };
+        let links = Rtnl::open_in(far)?.links()?;
+        let peer = links.into_iter().find(|peer| Some(peer.ifindex) == link.link);
+        peer.map(|peer| Some((far, peer))).ok_or_else(unreachable)
     }
 
-    /// Switches a feature, if the interface is still there.
-    pub fn set_feature(&self, at: &Interface, name: &str, on: bool) -> Result<()> {
-        let Some((netns, link)) = self.link(at)? else { return Ok(()) };
-        Ethtool::open_in(netns)?.set_feature(&link.name, name, on)
+    /// Whether the member's veth is still there.
+    pub fn alive(&self, member: &Member) -> Result<bool> {
+        let found = self.link(&member.host)?.is_some();
+        let pin = MemberPins::of(&member.segment, &member.host).forward();
+        let held = match member.attach {
+            // The kernel clears a link when its interface goes: the index may be another's by now.
+            Attach::Link => pins::open_link(&pin)?.map(|link| link.info()).transpose()?,
+            Attach::Netlink => None,
+        };
+        match (found, held.map(|link| link.ifindex != 0)) {
+            (true, Some(false)) => Ok(false),
+            (false, Some(true)) => Err(Error::Unreachable { ifname: member.host.to_string() }),
+            (found, _) => Ok(found),
+        }
+    }
+
+    /// The state of a feature of the container's end; `None` if it is gone.
+    pub fn feature(&self, host: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
+        let Some((netns, link)) = self.inside(host)? else { return Ok(None) };
+        Ethtool::open_in(netns)?.feature(link.ifindex, name).map(Some)
+    }
+
+    /// Switches a feature of the container's end, if that is still there.
+    pub fn set_feature(&self, host: &Interface, name: &str, on: bool) -> Result<()> {
+        let Some((netns, link)) = self.inside(host)? else { return Ok(()) };
+        Ethtool::open_in(netns)?.set_feature(link.ifindex, name, on)
+    }
+
+    /// Whether the host's end takes redirected frames: its other end polls with NAPI. `None` if the
+    /// kernel can't say (before 6.3) or it is gone.
+    pub fn takes_frames(&self, host: &Interface) -> Result<Option<bool>> {
+        let Some((netns, link)) = self.link(host)? else { return Ok(None) };
+        let features = xdp_features(netns, link.ifindex)?;
+        Ok(features.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0))
     }
 
     /// Whether what the pin holds is attached to the interface.
@@ -72,39 +111,81 @@ impl<'a> Ground<'a> {
         }
     }
 
-    /// Attaches natively and pins.
+    /// Attaches natively and pins; what the pin holds is replaced, with no packet in between.
     pub fn attach(&self, prog: &Prog, at: &Interface, attach: Attach, pin: &Path) -> Result<()> {
-        if self.attached(at, attach, pin)? {
-            return Ok(());
-        }
-        pins::remove(pin)?;
+        let old = self.held(at, attach, pin)?;
         let (netns, found) = self.present(at)?;
         let refused = |error| explain(error, &found);
-        match attach {
-            Attach::Link => {
+        match (attach, old) {
+            (Attach::Link, Some(old)) => match pins::open_link(pin)? {
+                Some(link) => link.update(prog, &old),
+                None => Ok(()),
+            },
+            (Attach::Link, None) => {
+                pins::remove(pin)?;
                 let made = netns.run(|| Link::create_xdp(prog, at.ifindex, XdpMode::Native))?;
                 made.map_err(refused)?.pin(pin)
             }
-            Attach::Netlink => {
+            (Attach::Netlink, old) => {
                 // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
+                pins::remove(pin)?;
                 prog.pin(pin)?;
                 let rtnl = Rtnl::open_in(netns)?;
-                rtnl.set_xdp(at.ifindex, Some(prog), XdpMode::Native, None).map_err(refused)
+                let mode = XdpMode::Native;
+                rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref()).map_err(refused)
             }
+        }
+    }
+
+    /// The program that the pin holds on the interface; `None` if it holds none there.
+    pub fn held(&self, at: &Interface, attach: Attach, pin: &Path) -> Result<Option<Prog>> {
+        if !self.attached(at, attach, pin)? {
+            return Ok(None);
+        }
+        match attach {
+            Attach::Link => match pins::open_link(pin)? {
+                Some(link) => Prog::by_id(link.info()?.prog_id).map(Some),
+                None => Ok(None),
+            },
+            Attach::Netlink => pins::open_prog(pin),
         }
     }
 
     /// Detaches what the pin holds and nothing else, and removes the pin.
     pub fn detach(&self, at: &Interface, attach: Attach, pin: &Path) -> Result<()> {
-        if self.attached(at, attach, pin)? {
-            match attach {
-                Attach::Link => pins::open_link(pin)?.map_or(Ok(()), |link| link.detach())?,
-                Attach::Netlink => {
-                    self.take_off(at, pins::open_prog(pin)?.as_ref(), XdpMode::Native)?
-                }
+        if !pins::exists(pin) {
+            return self.refuse_lost(at);
+        }
+        if !self.attached(at, attach, pin)? {
+            return pins::remove(pin);
+        }
+        match attach {
+            // The pin first: if this is ended in between, the link goes with its descriptor, and no pin
+            // of a detached link is left that would say that the interface is gone.
+            Attach::Link => {
+                let link = pins::open_link(pin)?;
+                pins::remove(pin)?;
+                link.map_or(Ok(()), |link| link.detach())
+            }
+            // The pin last: it is all that tells whose the program is.
+            Attach::Netlink => {
+                self.take_off(at, pins::open_prog(pin)?.as_ref(), XdpMode::Native)?;
+                pins::remove(pin)
             }
         }
-        pins::remove(pin)
+    }
+
+    /// A program of ours without its pin can't be taken off as safely as it was put on.
+    fn refuse_lost(&self, at: &Interface) -> Result<()> {
+        let Some((_, link)) = self.link(at)? else { return Ok(()) };
+        for attached in link.xdp {
+            let name = Prog::by_id(attached.prog_id)?.info()?.name;
+            if name.starts_with("xhop_") {
+                let (ifname, prog_id) = (link.name, attached.prog_id);
+                return Err(Error::PinLost { ifname, prog_id });
+            }
+        }
+        Ok(())
     }
 
     /// Takes a foreign program off, after it was pinned so that it can be put back.

@@ -138,11 +138,11 @@ impl Member {
             Fact::Bpffs,
             Fact::Maps { segment: segment.clone() },
         ];
-        facts.extend(
-            self.features
-                .iter()
-                .map(|feature| Fact::Feature { at: self.inside.clone(), feature: feature.clone() }),
-        );
+        facts.extend(self.features.iter().map(|feature| Fact::Feature {
+            host: host(),
+            at: self.inside.clone(),
+            feature: feature.clone(),
+        }));
         if self.readiness == Readiness::Pass {
             let at = self.inside.clone();
             facts.push(Fact::Pass {
@@ -171,12 +171,21 @@ impl Member {
         facts
     }
 
-    /// Whether `wished` asks for just what this member is; its name may differ.
-    pub fn serves(&self, wished: &Self) -> bool {
-        // What was found when it was joined (features, readiness) is not part of the wish.
-        (&self.segment, &self.inside, &self.host, self.mac, &self.addresses)
-            == (&wished.segment, &wished.inside, &wished.host, wished.mac, &wished.addresses)
-            && (self.datapath, self.checksum, self.attach)
-                == (wished.datapath, wished.checksum, wished.attach)
+    /// What is left of it when its veth is gone: that took along what was on it.
+    pub fn remains(&self) -> Vec<Fact> {
+        let remains = Fact::Remains { segment: self.segment.clone(), at: self.host.clone() };
+        let on_veth = |fact: &Fact| {
+            matches!(
+                fact,
+                Fact::Feature { .. }
+                    | Fact::Pass { .. }
+                    | Fact::Foreign { .. }
+                    | Fact::Forward { .. }
+            )
+        };
+        let mut facts = self.facts();
+        facts.retain(|fact| !on_veth(fact));
+        facts.push(remains);
+        facts
     }
 }

@@ -29,10 +29,14 @@ pub use wish::Ways;
 use serde::Serialize;
 
 /// Actions in order, and the members that they are for.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize)]
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize)]
 pub struct Plan {
-    /// What will be done.
+    /// Done first, and never taken back: members that leave for good.
+    pub clear: Vec<Action>,
+    /// Done then, all or nothing.
     pub actions: Vec<Action>,
     /// After `up`: who is joined on the bridge. After `down`: who is no more.
     pub members: Vec<Member>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
 }

@@ -30,6 +30,15 @@ impl MemberPins {
         bpffs::create_dir(&self.folder)
     }
 
+    /// Removes them all, where the interface is gone and nothing is attached by them any more.
+    pub fn remove(&self) -> Result<()> {
+        for pin in [self.forward(), self.pass(), self.foreign()] {
+            remove(&pin)?;
+        }
+        self.remove_stats()?;
+        self.remove_if_empty()
+    }
+
     /// Removes their folder once the last pin is gone.
     pub fn remove_if_empty(&self) -> Result<()> {
         remove_dir(&self.folder)

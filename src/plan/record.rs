@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -12,6 +12,7 @@ use nix::unistd::linkat;
 
 use super::member::{Member, VERSION};
 use super::segment::RUN;
+use crate::sys::bpffs;
 use crate::{Error, Result};
 
 /// Writes the member's record: it is there whole or not at all, and leaves no other file behind.
@@ -20,7 +21,7 @@ pub fn write(member: &Member) -> Result<()> {
     let failed = |source| Error::io(&path)(source);
     let text = serde_json::to_vec_pretty(member)
         .map_err(|error| Error::Record { path: path.clone(), why: error.to_string() })?;
-    create_dir(RUN.as_ref())?;
+    bpffs::create_dir(RUN.as_ref())?;
     // A file without a name, which gets one when it is whole (open(2), O_TMPFILE).
     let mut file = fs::OpenOptions::new()
         .write(true)
@@ -88,9 +89,4 @@ fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::io(folder)(error)),
     }
-}
-
-/// Makes the folder for root alone.
-pub fn create_dir(path: &Path) -> Result<()> {
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(path))
 }

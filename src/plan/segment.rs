@@ -10,8 +10,6 @@ use xhop_asm::blocks::{Family, endpoint};
 use crate::container::Interface;
 
 /// The one folder for pins.
-pub const BPFFS: &str = "/sys/fs/bpf";
-/// Our folder in it.
 pub const PINS: &str = "/sys/fs/bpf/xhop";
 /// The one folder for records and the lock.
 pub const RUN: &str = "/run/xhop";

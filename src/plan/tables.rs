@@ -7,17 +7,18 @@ use xhop_asm::blocks::Family;
 use xhop_asm::blocks::endpoint::{self, value};
 
 use super::ground::Ground;
-use super::pins;
+use super::pins::{self, MemberPins};
 use super::segment::{PINS, Segment};
 use crate::Result;
 use crate::container::{Interface, Mac};
-use crate::sys::bpf::Map;
+use crate::sys::bpf::{Map, Prog};
 use crate::sys::bpffs;
 
 /// Makes and pins them. Those that are there must be what we would make: all are looked at before
 /// the first is made.
 pub fn make(segment: &Segment) -> Result<()> {
     all_there(segment)?;
+    bpffs::create_dir(PINS.as_ref())?;
     bpffs::create_dir(&segment.pins())?;
     for decl in Segment::maps() {
         pins::ensure_map(&segment.pins().join(decl.name), &decl)?;
@@ -47,6 +48,19 @@ pub fn remove(segment: &Segment) -> Result<()> {
 fn open(segment: &Segment, decl: &MapDecl) -> Result<Option<Map>> {
     let path = segment.pins().join(decl.name);
     pins::exists(&path).then(|| pins::open_map(&path, decl)).transpose()
+}
+
+/// Whether a member's program uses the maps that are pinned, not others that were pinned before.
+pub fn uses_these(segment: &Segment, member: &MemberPins, prog: &Prog) -> Result<bool> {
+    let mut pinned = vec![member.open_stats()?.info().id];
+    for decl in Segment::maps() {
+        match open(segment, &decl)? {
+            Some(map) => pinned.push(map.info().id),
+            None => return Ok(false),
+        }
+    }
+    let used = prog.info()?.map_ids;
+    Ok(used.len() == pinned.len() && pinned.iter().all(|id| used.contains(id)))
 }
 
 /// Lets the interface be redirected to.

@@ -7,6 +7,7 @@ use super::choose::choose;
 use super::fact::{Action, Sense};
 use super::ground::Ground;
 use super::member::Member;
+use super::segment::Segment;
 use super::wish::{Ways, wish};
 use super::{Plan, down};
 use crate::container::Container;
@@ -21,40 +22,57 @@ pub fn up(
     ground: Ground,
 ) -> Result<Plan> {
     let chosen = choose(containers, ways.force, ground)?;
-    let here: Vec<&Member> = members.iter().filter(|m| m.segment == chosen.segment).collect();
+    let segment = &chosen.segment;
+    let named = |member: &Member| chosen.attachments.iter().any(|(_, a)| a.host == member.host);
+    // Who has been on this bridge, and who is named now wherever he has been.
+    let here: Vec<&Member> = members.iter().filter(|m| m.segment == *segment || named(m)).collect();
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
         let before = here.iter().find(same).copied();
-        wished.push(wish(ways, name, &chosen.segment, attachment, before, ground)?);
+        wished.push(wish(ways, name, segment, attachment, before, ground)?);
     }
     // Who is joined already and not named now stays as he is, with the addresses that he has now.
-    for member in &here {
-        if !wished.iter().any(|wished| wished.host == member.host) {
-            wished.extend(again(member, ground)?);
-        }
+    for member in here.iter().filter(|member| !named(member)) {
+        wished.extend(again(member, ground)?);
     }
     refuse_shared_addresses(&wished)?;
     if let [alone] = wished.as_slice() {
         return Err(Error::Alone { name: alone.name.clone() });
     }
-    let serves = |member: &&Member| wished.iter().any(|wished| wished == *member);
-    let leaving: Vec<Member> = here.iter().filter(|m| !serves(m)).copied().cloned().collect();
-    let staying: Vec<&Member> = wished.iter().collect();
-    let mut actions = down::take_out(&leaving, &staying, false);
+    let (mut dead, mut changed) = (Vec::new(), Vec::new());
+    for member in here.into_iter().filter(|member| !wished.contains(member)) {
+        let list = if ground.alive(member)? { &mut changed } else { &mut dead };
+        list.push(member.clone());
+    }
+    let staying: Vec<&Member> = wished.iter().chain(members).collect();
+    let clear = down::take_out(&dead, &staying, false, ground)?;
+    let mut actions = down::take_out(&changed, &staying, false, ground)?;
     for member in &wished {
         // What holds now holds no more once it is taken back.
-        let anew = leaving.iter().any(|leaving| leaving.host == member.host);
+        let anew = changed.iter().any(|changed| changed.host == member.host);
         for fact in member.facts() {
             let action = Action { sense: Sense::Make, fact };
-            if !actions.contains(&action)
-                && (anew && !action.fact.is_shared() || !holds(&action.fact, ground)?)
-            {
+            let made = actions.contains(&action);
+            if !made && (anew && !action.fact.is_shared() || !holds(&action.fact, ground)?) {
                 actions.push(action);
             }
         }
     }
-    Ok(Plan { actions, members: wished })
+    let warnings = warnings(segment, ground)?;
+    Ok(Plan { clear, actions, members: wished, warnings })
+}
+
+/// What the direct path goes round, where the kernel would have looked.
+fn warnings(segment: &Segment, ground: Ground) -> Result<Vec<String>> {
+    let (netns, _) = ground.present(&segment.bridge)?;
+    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    let on = netns.run(|| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1"))?;
+    let warning = format!(
+        "br_netfilter is on: iptables rules that filter or translate what passes bridge {segment} \
+         do not see what is joined; a service address that is translated to a joined container fails"
+    );
+    Ok(on.then_some(warning).into_iter().collect())
 }
 
 /// The member as it would be joined now, the way it was before; `None` if it is gone from its bridge.

@@ -8,7 +8,6 @@ use crate::container::Attachment;
 use crate::sys::bpf::{Link, ObjKind, XdpMode, ids};
 use crate::sys::kernel;
 use crate::sys::netlink::XdpAttached;
-use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
 use crate::{Error, Result};
 
 /// How a container is joined.
@@ -24,8 +23,8 @@ pub struct Ways {
     pub force: bool,
 }
 
-/// The member that the container shall be. What was changed for it before counts as found: its old
-/// values are those of the record.
+/// The member that the container shall be. What was changed for it `before` counts as found: its old
+/// values are those of the record. If nothing has to be changed, the two are equal.
 pub fn wish(
     ways: Ways,
     name: &str,
@@ -36,7 +35,7 @@ pub fn wish(
 ) -> Result<Member> {
     let mut member = Member {
         version: VERSION,
-        name: name.into(),
+        name: before.map_or_else(|| name.into(), |before| before.name.clone()),
         segment: segment.clone(),
         inside: attachment.inside.clone(),
         host: attachment.host.clone(),
@@ -49,9 +48,6 @@ pub fn wish(
         features: Vec::new(),
         replaced: occupant(ways, segment, attachment, before, ground)?,
     };
-    if let Some(before) = before.filter(|before| before.serves(&member)) {
-        return Ok(before.clone());
-    }
     if ways.checksum == ChecksumWay::OffloadOff {
         change(&mut member, "tx-checksum-ip-generic", false, before, ground)?;
     }
@@ -71,7 +67,7 @@ fn change(
     ground: Ground,
 ) -> Result<()> {
     let noted = before.and_then(|before| before.features.iter().find(|f| f.name == name));
-    let was = match (noted, ground.feature(&member.inside, name)?) {
+    let was = match (noted, ground.feature(&member.host, name)?) {
         (Some(noted), _) => noted.was,
         (None, Some(found)) => found.active,
         (None, None) => return Err(Error::InterfaceGone { ifname: member.inside.name.clone() }),
@@ -90,30 +86,26 @@ fn readiness(
     before: Option<&Member>,
     ground: Ground,
 ) -> Result<Readiness> {
-    if let Some(before) = before {
-        return Ok(before.readiness);
+    // What we made is still ours to make.
+    if let Some(ours) = before.map(|before| before.readiness).filter(|r| *r != Readiness::Found) {
+        return Ok(ours);
     }
     let native = |xdp: &XdpAttached| xdp.mode == XdpMode::Native;
     if attachment.inside_link.xdp.iter().any(native) {
         return Ok(Readiness::Found);
     }
-    let gro = ground.feature(&member.inside, "rx-gro")?;
+    let gro = ground.feature(&member.host, "rx-gro")?;
     let Some(gro) = gro.filter(|_| kernel::release().is_ok_and(|release| release >= (5, 13)))
     else {
         return Ok(Readiness::Pass);
     };
-    match (gro.active, gro.fixed) {
-        (false, false) => Ok(Readiness::Gro),
-        (false, true) => Ok(Readiness::Pass),
+    Ok(match (gro.active, gro.fixed) {
+        (false, false) => Readiness::Gro,
+        (false, true) => Readiness::Pass,
         // Switched on while the interface was down, kernels before 6.6 forget to say so.
-        (true, _) => match ground.link(&member.host)? {
-            Some((netns, _)) => match xdp_features(netns, member.host.ifindex)? {
-                Some(features) if features & NETDEV_XDP_ACT_NDO_XMIT == 0 => Ok(Readiness::Pass),
-                _ => Ok(Readiness::Found),
-            },
-            None => Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
-        },
-    }
+        (true, _) if ground.takes_frames(&member.host)? == Some(false) => Readiness::Pass,
+        (true, _) => Readiness::Found,
+    })
 }
 
 /// The foreign program on the host side, if it is to be replaced. One that is held by a link can't be

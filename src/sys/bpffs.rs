@@ -1,6 +1,7 @@
 //! The BPF file system, where pins live: Documentation/bpf, kernel/bpf/inode.c.
 
-use std::os::unix::fs::DirBuilderExt;
+use std::io::ErrorKind;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -36,12 +37,22 @@ pub fn is_bpffs(path: &Path) -> Result<bool> {
     }
 }
 
-/// Makes a directory with its parents, for root alone (0700). It may exist.
+/// Makes a folder for this user alone (0700); its parent must be there. One that exists must be a folder
+/// that nobody else can write to: a stranger could put his files in the place of ours.
 pub fn create_dir(path: &Path) -> Result<()> {
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(Error::io(path))
+    match std::fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        other => return other.map_err(Error::io(path)),
+    }
+    let found = path.symlink_metadata().map_err(Error::io(path))?;
+    let own = nix::unistd::geteuid().as_raw();
+    match found.is_dir() && found.uid() == own && found.mode() & 0o022 == 0 {
+        true => Ok(()),
+        false => Err(Error::NotOurs { path: path.into() }),
+    }
 }
 
-/// Unmounts it if nobody has pinned anything there. Gives whether it did, or had nothing to do.
+/// Unmounts it if nobody has pinned anything there or works in it. Gives whether it is gone.
 ///
 /// The kernel puts `maps.debug` and `progs.debug` into every bpffs.
 pub fn unmount_if_empty(at: &Path) -> Result<bool> {
@@ -54,14 +65,17 @@ pub fn unmount_if_empty(at: &Path) -> Result<bool> {
             return Ok(false);
         }
     }
-    nix::mount::umount(at).map_err(Error::sys("umount", at.display()))?;
-    Ok(true)
+    match nix::mount::umount(at) {
+        Err(Errno::EBUSY) => Ok(false),
+        other => other.map(|()| true).map_err(Error::sys("umount", at.display())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::testing::{in_new_mountns, privileged};
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn mounts_once() {
@@ -72,9 +86,14 @@ mod tests {
             assert!(!is_bpffs(dir).expect("statfs"));
             assert!(ensure(dir).expect("mounts"));
             assert!(!ensure(dir).expect("is mounted"));
-            create_dir(&dir.join("a/b")).expect("creates");
-            create_dir(&dir.join("a/b")).expect("exists");
-            assert!(is_bpffs(&dir.join("a")).expect("statfs"));
+            let folder = dir.join("a");
+            create_dir(&folder).expect("creates");
+            create_dir(&folder).expect("exists");
+            assert!(is_bpffs(&folder).expect("statfs"));
+            let open = std::fs::Permissions::from_mode(0o777);
+            std::fs::set_permissions(&folder, open).expect("chmod");
+            let error = create_dir(&folder).expect_err("anybody's");
+            assert!(matches!(error, Error::NotOurs { .. }), "{error}");
             assert!(!is_bpffs(&dir.join("c")).expect("a missing path is no error"));
             let error = ensure(&dir.join("c")).expect_err("nothing to mount on");
             assert!(matches!(error, Error::NoBpffs { errno: Errno::ENOENT, .. }), "{error}");

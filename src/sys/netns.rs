@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
 use crate::{Error, Result};
@@ -89,6 +90,10 @@ impl Netns {
     /// Every namespace that can be reached by a path, once: the caller's, the named ones,
     /// Docker's, and those of all processes. What vanishes meanwhile is left out.
     pub fn all() -> Result<Vec<Self>> {
+        // One descriptor each: hosts have more containers than a shell's usual 1024.
+        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+        }
         let current = Self::current()?;
         let mut seen = HashSet::from([(current.dev, current.ino)]);
         let mut all = vec![current];
@@ -99,11 +104,17 @@ impl Netns {
         for path in named.chain(processes) {
             // Most processes share one namespace: a stat spares the open.
             let Ok(meta) = std::fs::metadata(&path) else { continue };
-            if !seen.contains(&(meta.dev(), meta.ino())) {
-                if let Ok(netns) = Self::open(path) {
+            if seen.contains(&(meta.dev(), meta.ino())) {
+                continue;
+            }
+            match Self::open(path) {
+                Ok(netns) => {
                     seen.insert((netns.dev, netns.ino));
                     all.push(netns);
                 }
+                // Gone meanwhile. Anything else must not pass for it: what is there would be missed.
+                Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => {}
+                Err(error) => return Err(error),
             }
         }
         Ok(all)

@@ -11,22 +11,22 @@ fn packets() -> impl Iterator<Item = Packet> {
 }
 
 #[track_caller]
-fn drops(bridge: &Bridge, frame: Vec<u8>, veth: u32) {
-    let dropped = Hop { verdict: Verdict::Spoofed, to: None, frame };
-    assert_eq!(bridge.send(&dropped.frame, veth), dropped);
+fn leaves(bridge: &Bridge, frame: Vec<u8>, veth: u32) {
+    let left = Hop { verdict: Verdict::Spoofed, to: None, frame };
+    assert_eq!(bridge.send(&left.frame, veth), left);
 }
 
 #[test]
-fn anothers_address_is_dropped() {
+fn anothers_address_is_not_forwarded() {
     for bridge in Bridge::both() {
         for packet in packets() {
             // C says that it is A, with A's Ethernet address and with its own.
-            drops(&bridge, packet.bytes(), C_VETH);
+            leaves(&bridge, packet.bytes(), C_VETH);
             let mut own_mac = packet.clone();
             own_mac.src_mac = C.mac;
-            drops(&bridge, own_mac.bytes(), C_VETH);
+            leaves(&bridge, own_mac.bytes(), C_VETH);
             // The receiver's own address, from somebody else.
-            drops(&bridge, packet.from(B).bytes(), A_VETH);
+            leaves(&bridge, packet.from(B).bytes(), A_VETH);
         }
     }
 }
@@ -36,7 +36,7 @@ fn all_bits_of_the_interface_count() {
     for bridge in Bridge::both() {
         for packet in packets() {
             for bit in 0..32 {
-                drops(&bridge, packet.bytes(), A_VETH ^ 1 << bit);
+                leaves(&bridge, packet.bytes(), A_VETH ^ 1 << bit);
             }
             bridge.forwards(&packet.bytes());
         }
@@ -79,7 +79,7 @@ fn only_what_could_be_forwarded_is_dropped() {
             bridge.passes(&spoofed.clone().via(GATEWAY).bytes());
             bridge.passes(&spoofed.clone().vlan(5).bytes());
             bridge.remove("ports", &B_VETH.to_ne_bytes());
-            drops(&bridge, spoofed.bytes(), A_VETH);
+            leaves(&bridge, spoofed.bytes(), A_VETH);
             bridge.join(B, B_VETH);
         }
     }

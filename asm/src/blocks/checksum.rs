@@ -9,7 +9,6 @@
 
 use super::{END, Family, PKT};
 use crate::assembler::Assembler;
-use crate::helper::Helper;
 use crate::label::Target;
 use crate::net::{eth, ipv4, ipv6, proto, tcp, udp};
 use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, R5, R8, R9, Reg};
@@ -17,7 +16,7 @@ use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, R5, R8, R9, Reg};
 /// The segment's first byte.
 const L4: Reg = R1;
 /// Its length in bytes, from the IP header: frames may carry padding after it.
-const LEN: Reg = R2;
+pub const LEN: Reg = R2;
 /// The pseudo-header's sum.
 const PSEUDO: Reg = R3;
 /// TCP or UDP.
@@ -28,7 +27,7 @@ const FIELD: Reg = R8;
 /// Stack slot of the pseudo-header's sum while registers are short.
 const KEPT: i16 = -16;
 
-/// No segment is longer: a frame that a native program sees whole lies within one page.
+/// Longer segments are not summed: with pages of 4 KiB no frame on a veth has one.
 const MAX_LEN: i32 = 4095;
 /// Bytes that the loop of [`sum`] takes a round.
 const BLOCK: i32 = 256;
@@ -214,93 +213,11 @@ fn words(asm: &mut Assembler, cursor: Reg, len: i32, pass: &impl Target) {
 /// Folds `sum` to 16 bits by end-around carry, in `rounds`: one for two 16-bit numbers, three for a
 /// sum below 2^47. Loses `tmp`.
 #[track_caller]
-fn fold(asm: &mut Assembler, sum: Reg, tmp: Reg, rounds: u8) {
+pub fn fold(asm: &mut Assembler, sum: Reg, tmp: Reg, rounds: u8) {
     for _ in 0..rounds {
         asm.mov(tmp, sum, "fold: the carries");
         asm.rsh(tmp, 16, "above 16 bits");
         asm.and(sum, 0xffff, "go to the low end");
         asm.add(sum, tmp, "of the sum");
     }
-}
-
-/// The baseline: the report's program, as clang 14 compiles its C (`-O2`), instruction by
-/// instruction. `r0` = the checksum, complemented, of an IPv4 segment that starts 34 bytes into the
-/// packet and ends with the frame.
-///
-/// Four `bpf_csum_diff` for the pseudo-header, then two bytes at a time up to the frame's end. Needs
-/// the IP header and [`LEN`]; [`PKT`] and [`END`] hold the frame. Loses `r0` to `r5`, `r9`, and 8 bytes
-/// of stack.
-pub fn report_loop(asm: &mut Assembler) {
-    const MAX_TCP_LENGTH: i32 = 1480;
-    const IP: i16 = eth::LEN;
-    const SEGMENT: i16 = IP + ipv4::LEN;
-    asm.mov(R9, LEN, "the segment's length, kept over calls");
-    asm.mov(R5, 0, "seed");
-    asm.mov(R3, PKT, "the packet");
-    asm.add(R3, i32::from(IP + ipv4::SRC), "source address");
-    diff(asm);
-    asm.mov(R3, PKT, "the packet");
-    asm.add(R3, i32::from(IP + ipv4::DST), "destination address");
-    diff(asm);
-    asm.load(R4, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
-    on_stack(asm, R4);
-    diff(asm);
-    on_stack(asm, R9);
-    diff(asm);
-
-    let (odd, out, next) = (asm.label("odd"), asm.label("out"), asm.label("loop"));
-    let last = asm.label("last");
-    asm.mov(R0, R5, "csum");
-    asm.mov(R1, PKT, "buf");
-    asm.add(R1, i32::from(SEGMENT), "= the segment");
-    asm.mov(R2, R1, "buf");
-    asm.add(R2, 2, "+ 1");
-    asm.jump_if(R2.gt(END), &odd, "the frame ends");
-    asm.mov(R1, 0, "i");
-    asm.mov(R9, 0, "i, as the address needs it");
-    let next = asm.bind(next);
-    asm.mov(R2, PKT, "the packet");
-    asm.add(R2, R9, "+ i");
-    asm.load(R3, R2.u16(SEGMENT), "*buf");
-    asm.add(R0, R3, "csum += *buf");
-    asm.add(R1, 2, "i += 2");
-    asm.lsh(R9, 32, "i is an int:");
-    asm.rsh(R9, 32, "32 bits");
-    asm.jump_if(R9.gt(MAX_TCP_LENGTH - 3), &last, "no more than MAX_TCP_LENGTH");
-    asm.add(R2, i32::from(SEGMENT) + 4, "buf + 1");
-    asm.mov(R9, R1, "i");
-    asm.jump_if(END.ge(R2), &next, "the frame goes on");
-    asm.bind(last);
-    asm.mov(R2, PKT, "the packet");
-    asm.add(R2, R1, "+ i");
-    asm.add(R2, i32::from(SEGMENT), "= buf");
-    asm.mov(R1, R2, "buf");
-    asm.bind(odd);
-    asm.mov(R2, R1, "buf");
-    asm.add(R2, 1, "+ 1 byte");
-    asm.jump_if(R2.gt(END), &out, "no odd byte");
-    asm.load(R3, R1.u8(0), "the odd byte");
-    asm.add(R0, R3, "csum += *(u8 *)buf");
-    asm.bind(out);
-    fold(asm, R0, R5, 3);
-    asm.xor(R0, 0xffff, "complement");
-}
-
-/// `r5` = `bpf_csum_diff(0, 0, r3, 4, r5)`
-#[track_caller]
-fn diff(asm: &mut Assembler) {
-    asm.mov(R1, 0, "nothing to take off");
-    asm.mov(R2, 0, "of no length");
-    asm.mov(R4, 4, "4 bytes");
-    asm.call(Helper::CsumDiff, "add them");
-    asm.mov(R5, R0, "the sum is the next seed");
-}
-
-/// `r3` = the address of `value` on the stack, as a 32-bit number in network order.
-#[track_caller]
-fn on_stack(asm: &mut Assembler, value: Reg) {
-    asm.be16(value, "in network order");
-    asm.store(FP.u32(-8), value, "on the stack");
-    asm.mov(R3, FP, "its address:");
-    asm.add(R3, -8, "on the stack");
 }

@@ -17,7 +17,7 @@ pub enum Verdict {
     Passed = 1,
     /// Left to the kernel: the destination is joined, but its veth is gone.
     Stale = 2,
-    /// Dropped: the source address belongs to another joined container.
+    /// Left to the kernel: the source address belongs to another joined container.
     Spoofed = 3,
 }
 

@@ -1,4 +1,4 @@
-//! Endpoints: who is joined, and by which veth he is reached.
+//! Endpoints: who is joined, and by which veth it is reached.
 
 use super::{Family, PKT};
 use crate::assembler::Assembler;
@@ -62,23 +62,6 @@ pub fn ports() -> MapDecl {
         value_size: 4,
         max_entries: MAX_PORTS,
         flags: 0,
-    }
-}
-
-/// The maps that say where a packet of one family goes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Maps {
-    /// [`endpoints`]
-    pub endpoints: MapIndex,
-    /// [`ports`]
-    pub ports: MapIndex,
-}
-
-impl Maps {
-    /// Declares them.
-    #[track_caller]
-    pub fn declare(asm: &mut Assembler, family: Family) -> Self {
-        Self { endpoints: asm.map(endpoints(family)), ports: asm.map(ports()) }
     }
 }
 

@@ -8,6 +8,7 @@ pub mod checksum;
 pub mod count;
 pub mod endpoint;
 pub mod parse;
+pub mod report_loop;
 pub mod verify_source;
 
 use crate::reg::{R6, R7, Reg};

@@ -75,15 +75,16 @@ pub fn forward(checksum: Checksum) -> Result<Program, Error> {
 
 /// One family, from the IP header to the decision to forward, or out by one of the exits.
 fn hop(asm: &mut Assembler, family: Family, known: Label, checksum: Checksum, exits: &Exits) {
-    let maps = endpoint::Maps::declare(asm, family);
+    let endpoints = asm.map(endpoint::endpoints(family));
+    let ports = asm.map(endpoint::ports());
 
     parse::ip(asm, family, known, &exits.pass);
-    endpoint::lookup(asm, maps.endpoints, family, Side::Destination, &exits.pass);
+    endpoint::lookup(asm, endpoints, family, Side::Destination, &exits.pass);
     asm.mov(DESTINATION, R0, "the destination's endpoint");
     let moved = "not its Ethernet address: routed, or the IP address has moved";
     endpoint::same_mac(asm, eth::DST, DESTINATION, &exits.pass, moved);
-    verify_source(asm, maps, family, INGRESS, &exits.spoofed, &exits.pass);
-    endpoint::redirect(asm, maps.ports, DESTINATION, &exits.stale);
+    verify_source(asm, endpoints, family, INGRESS, &exits.spoofed, &exits.pass);
+    endpoint::redirect(asm, ports, DESTINATION, &exits.stale);
     if checksum == Checksum::Complete {
         checksum::pseudo_header(asm, family, &exits.forwarded);
     }
@@ -95,16 +96,16 @@ fn leave(asm: &mut Assembler, exits: Exits) {
     let (count_it, counted) = (asm.label("count"), asm.label("counted"));
 
     asm.bind(exits.forwarded);
-    verdict(asm, Verdict::Forwarded, xdp::REDIRECT);
+    verdict(asm, Verdict::Forwarded);
     asm.jump(&count_it, "count it");
     asm.bind(exits.spoofed);
-    verdict(asm, Verdict::Spoofed, xdp::DROP);
+    verdict(asm, Verdict::Spoofed);
     asm.jump(&count_it, "count it");
     asm.bind(exits.stale);
-    verdict(asm, Verdict::Stale, xdp::PASS);
+    verdict(asm, Verdict::Stale);
     asm.jump(&count_it, "count it");
     asm.bind(exits.pass);
-    verdict(asm, Verdict::Passed, xdp::PASS);
+    verdict(asm, Verdict::Passed);
 
     asm.bind(count_it);
     count::count(asm, stats, VERDICT, counted);
@@ -112,9 +113,13 @@ fn leave(asm: &mut Assembler, exits: Exits) {
     asm.exit("done");
 }
 
+/// All but what is forwarded goes to the kernel: the endpoints may be older than the network, and a
+/// packet that is dropped for that would be missed.
 #[track_caller]
-fn verdict(asm: &mut Assembler, verdict: Verdict, action: i32) {
+fn verdict(asm: &mut Assembler, verdict: Verdict) {
     asm.mov(VERDICT, verdict as i32, format!("verdict: {}", verdict.name()));
-    let name = ["XDP_ABORTED", "XDP_DROP", "XDP_PASS", "XDP_TX", "XDP_REDIRECT"];
-    asm.mov(ACTION, action, name.get(action as usize).copied().unwrap_or("action"));
+    match verdict {
+        Verdict::Forwarded => asm.mov(ACTION, xdp::REDIRECT, "XDP_REDIRECT"),
+        _ => asm.mov(ACTION, xdp::PASS, "XDP_PASS"),
+    }
 }

@@ -4,6 +4,7 @@
 //! its verdict, so that a routine that is fast and wrong is caught. Never attached.
 
 use crate::assembler::Assembler;
+use crate::blocks::report_loop::report_loop;
 use crate::blocks::{END, Family, PKT, checksum, parse};
 use crate::error::Error;
 use crate::net::{eth, ipv4, proto, tcp};
@@ -21,7 +22,7 @@ pub enum Method {
     Empty,
     /// [`checksum::complete`], with the store.
     Complete,
-    /// [`checksum::report_loop`].
+    /// [`report_loop`].
     ReportLoop,
 }
 
@@ -60,7 +61,7 @@ pub fn measure(method: Method) -> Result<Program, Error> {
             asm.load(R2, PKT.u16(eth::LEN + ipv4::TOTAL_LENGTH), "total length");
             asm.be16(R2, "in host order");
             asm.sub(R2, i32::from(ipv4::LEN), "the segment's length");
-            checksum::report_loop(&mut asm);
+            report_loop(&mut asm);
         }
     }
     asm.exit("the checksum");

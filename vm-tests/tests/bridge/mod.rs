@@ -111,8 +111,7 @@ impl Bridge {
         let Outcome { redirect, packet, .. } = &outcome;
         let action = match verdict {
             Verdict::Forwarded => "XDP_REDIRECT",
-            Verdict::Passed | Verdict::Stale => "XDP_PASS",
-            Verdict::Spoofed => "XDP_DROP",
+            Verdict::Passed | Verdict::Stale | Verdict::Spoofed => "XDP_PASS",
         };
         assert_eq!((outcome.action(), redirect.is_some()), (action, action == "XDP_REDIRECT"));
         Hop { verdict, to: *redirect, frame: packet.clone() }

@@ -38,8 +38,6 @@ pub fn forward(checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -
         _ => return leave(Verdict::Passed),
     };
     match owner(datagram.src) {
-        // An owner who is gone can't be impersonated: the address may be anybody's by now.
-        Some((_, own)) if own != veth && gone == Some(own) => return leave(Verdict::Passed),
         Some((_, own)) if own != veth => return leave(Verdict::Spoofed),
         Some((host, _)) if host.mac == ethernet.source() => {}
         _ => return leave(Verdict::Passed),
