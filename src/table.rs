@@ -9,6 +9,12 @@ pub enum Align {
     Right,
 }
 
+/// `part` in units of `whole`, with two digits after the point; 0 of 0 is 0.
+pub fn ratio(part: u64, whole: u64) -> String {
+    let hundredths = part.saturating_mul(100).checked_div(whole).unwrap_or(0);
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
+}
+
 /// Rows under a heading.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -61,6 +67,13 @@ impl std::fmt::Display for Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ratios() {
+        assert_eq!(ratio(1, 3), "0.33");
+        assert_eq!(ratio(14_980, 1000), "14.98");
+        assert_eq!(ratio(5, 0), "0.00");
+    }
 
     #[test]
     fn aligns_and_wraps() {

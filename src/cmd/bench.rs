@@ -5,7 +5,7 @@ use xhop_asm::programs::{self, Method};
 
 use super::{need_privileges, print_json, say};
 use crate::sys::bpf::{Prog, ProgType, TestRun};
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, ratio};
 use crate::{Error, Result};
 
 /// Lengths of the TCP segments that are summed, in bytes.
@@ -34,7 +34,15 @@ struct Row {
     bytes: usize,
     complete_ns: u32,
     report_loop_ns: u32,
-    ratio: f64,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    version: u32,
+    unit: &'static str,
+    rounds: u32,
+    checksum: &'a [Row],
 }
 
 /// Runs the command.
@@ -48,9 +56,12 @@ pub fn run(args: Args) -> Result<()> {
     let measure = |bytes| row(&programs, bytes, args.rounds);
     let rows = SEGMENTS.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
     if args.json {
-        return print_json(&serde_json::json!({
-            "version": 1, "unit": "ns", "rounds": args.rounds, "checksum": rows
-        }));
+        return print_json(&Answer {
+            version: 1,
+            unit: "ns",
+            rounds: args.rounds,
+            checksum: &rows,
+        });
     }
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -64,7 +75,8 @@ pub fn run(args: Args) -> Result<()> {
             format!("{} B", row.bytes),
             format!("{} ns", row.complete_ns),
             format!("{} ns", row.report_loop_ns),
-            format!("1/{:.1}", row.ratio),
+            // The kernel gives whole nanoseconds: below one there is no ratio.
+            format!("1/{}", ratio(row.report_loop_ns.into(), row.complete_ns.max(1).into())),
         ]);
     }
     for line in table.to_string().lines() {
@@ -88,9 +100,7 @@ fn row(programs: &[Prog], bytes: usize, rounds: u32) -> Result<Row> {
     let [empty, complete, report_loop] = times.map(median);
     let (complete_ns, report_loop_ns) =
         (complete.saturating_sub(empty), report_loop.saturating_sub(empty));
-    // The kernel gives whole nanoseconds: below one there is no ratio.
-    let ratio = f64::from(report_loop_ns) / f64::from(complete_ns.max(1));
-    Ok(Row { bytes, complete_ns, report_loop_ns, ratio })
+    Ok(Row { bytes, complete_ns, report_loop_ns })
 }
 
 /// Nanoseconds a run. A routine that is fast and wrong is an error.

@@ -35,7 +35,7 @@ pub fn run(args: Args) -> Result<()> {
             say(format_args!("\x1b[H\x1b[J"));
         }
         match args.json {
-            true => print_json(&serde_json::json!({ "version": 1, "members": reports }))?,
+            true => print_json(&Answer { version: 1, members: &reports })?,
             false => show(&reports),
         }
         if !args.watch {
@@ -43,6 +43,13 @@ pub fn run(args: Args) -> Result<()> {
         }
         std::thread::sleep(Duration::from_secs(1));
     }
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    version: u32,
+    members: &'a [Report],
 }
 
 /// A member as it is now.

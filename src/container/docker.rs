@@ -1,6 +1,5 @@
 //! The Docker engine: one GET over its socket (HTTP/1.0: the engine closes, no chunks).
 
-use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -57,19 +56,28 @@ struct Network {
     #[serde(rename = "Driver")]
     driver: String,
     #[serde(rename = "Options")]
-    options: Option<HashMap<String, String>>,
+    options: Option<Options>,
+}
+
+#[derive(Deserialize)]
+struct Options {
+    #[serde(rename = "com.docker.network.bridge.name")]
+    name: Option<String>,
+    #[serde(rename = "com.docker.network.bridge.enable_icc")]
+    enable_icc: Option<String>,
 }
 
 impl Network {
     /// The name of its bridge: as it was asked for, else made from the network's id.
     fn bridge(&self) -> String {
         let id = self.id.get(..12).unwrap_or(&self.id);
-        self.option("name").map_or_else(|| format!("br-{id}"), str::to_string)
+        let name = self.options.as_ref().and_then(|options| options.name.clone());
+        name.unwrap_or_else(|| format!("br-{id}"))
     }
 
-    fn option(&self, name: &str) -> Option<&str> {
-        let name = format!("com.docker.network.bridge.{name}");
-        self.options.as_ref()?.get(&name).map(String::as_str)
+    fn isolates(&self) -> bool {
+        let icc = self.options.as_ref().and_then(|options| options.enable_icc.as_deref());
+        icc == Some("false")
     }
 }
 
@@ -84,8 +92,7 @@ pub fn isolates(bridge: &str) -> Result<bool> {
         answer => answer?.unwrap_or_default(),
     };
     let mut ours = networks.iter().filter(|network| network.driver == "bridge");
-    Ok(ours
-        .any(|network| network.bridge() == bridge && network.option("enable_icc") == Some("false")))
+    Ok(ours.any(|network| network.bridge() == bridge && network.isolates()))
 }
 
 /// Whether an engine can be asked at all.
@@ -152,10 +159,10 @@ mod tests {
         let named = r#"{"Id": "f00", "Driver": "bridge",
             "Options": {"com.docker.network.bridge.name": "docker0", "com.docker.network.bridge.enable_icc": "false"}}"#;
         assert_eq!(network(named).bridge(), "docker0");
-        assert_eq!(network(named).option("enable_icc"), Some("false"));
+        assert!(network(named).isolates());
         let plain = r#"{"Id": "0123456789abcdef", "Driver": "bridge", "Options": null}"#;
         assert_eq!(network(plain).bridge(), "br-0123456789ab");
-        assert_eq!(network(plain).option("enable_icc"), None);
+        assert!(!network(plain).isolates());
     }
 
     #[test]

@@ -219,7 +219,7 @@ fn interface(netns: &Netns, link: &LinkInfo) -> Interface {
 fn addresses(addrs: &[AddrInfo], ifindex: u32) -> Vec<IpAddr> {
     let own = addrs.iter().filter(|addr| addr.ifindex == ifindex && !addr.tentative);
     let mut own: Vec<_> = own.map(|addr| addr.ip).collect();
-    own.sort();
+    own.sort_unstable();
     own.dedup();
     own
 }

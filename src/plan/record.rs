@@ -59,7 +59,7 @@ pub fn all() -> Result<Vec<Member>> {
             members.push(read(&path)?);
         }
     }
-    members.sort_by_key(|member| {
+    members.sort_unstable_by_key(|member| {
         (member.segment.bridge.netns, member.segment.bridge.ifindex, member.host.ifindex)
     });
     Ok(members)

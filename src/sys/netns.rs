@@ -1,6 +1,5 @@
 //! Network namespaces: setns(2), network_namespaces(7).
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
@@ -74,10 +73,18 @@ impl Netns {
     /// Runs `f` on a thread of its own inside the namespace; the caller's never changes. Sockets
     /// opened there, links created there and devmap entries written there belong to it.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        let mut result = Err(Error::NamespaceGone);
+        self.enter(Box::new(|| result = Ok(f())))?;
+        result
+    }
+
+    /// As [`run`](Self::run), in one piece of code for all closures.
+    fn enter(&self, f: Box<dyn FnOnce() + Send + '_>) -> Result<()> {
         let inside = || {
             nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET)
                 .map_err(Error::sys("setns", self.path.display()))?;
-            Ok(f())
+            f();
+            Ok(())
         };
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new()
@@ -94,9 +101,7 @@ impl Netns {
         if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
-        let current = Self::current()?;
-        let mut seen = HashSet::from([(current.dev, current.ino)]);
-        let mut all = vec![current];
+        let mut all = vec![Self::current()?];
         let named = ["/run/netns", "/run/docker/netns"].into_iter().flat_map(entries);
         let processes = entries("/proc")
             .filter(|path| path.file_name().is_some_and(is_number))
@@ -104,14 +109,12 @@ impl Netns {
         for path in named.chain(processes) {
             // Most processes share one namespace: a stat spares the open.
             let Ok(meta) = std::fs::metadata(&path) else { continue };
-            if seen.contains(&(meta.dev(), meta.ino())) {
+            let is = |seen: &Self| (seen.dev, seen.ino) == (meta.dev(), meta.ino());
+            if all.iter().any(is) {
                 continue;
             }
             match Self::open(path) {
-                Ok(netns) => {
-                    seen.insert((netns.dev, netns.ino));
-                    all.push(netns);
-                }
+                Ok(netns) => all.push(netns),
                 // Gone meanwhile. Anything else must not pass for it: what is there would be missed.
                 Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => {}
                 Err(error) => return Err(error),

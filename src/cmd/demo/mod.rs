@@ -10,7 +10,7 @@ use super::up::{Join, join};
 use super::{need_privileges, say, status};
 use crate::Result;
 use crate::plan::member::ChecksumWay;
-use crate::table::{Align, Table};
+use crate::table::{Align, Table, ratio};
 
 /// How long to show it.
 #[derive(clap::Args, Debug)]
@@ -27,7 +27,8 @@ struct Seen {
     get: Option<String>,
     bad_checksums: u64,
     through_bridge: usize,
-    throughput: Option<f64>,
+    /// In Mbit/s.
+    throughput: Option<u64>,
 }
 
 const PINGS: u16 = 3;
@@ -93,8 +94,8 @@ fn observe(stage: &Stage, way: &'static str, time: Option<Duration>) -> Result<S
     let through_bridge = bridge.take()?;
     say(format_args!("   the bridge    saw {through_bridge} IPv4 packets from the client"));
     let throughput = time.map(|time| stage.throughput(time)).transpose()?;
-    if let Some(bits) = throughput {
-        say(format_args!("   TCP           {:.2} Gbit/s, one stream", bits / 1e9));
+    if let Some(mbit) = throughput {
+        say(format_args!("   TCP           {} Gbit/s, one stream", ratio(mbit, 1000)));
     }
     Ok(Seen { way, pings, get, bad_checksums, through_bridge, throughput })
 }
@@ -111,15 +112,15 @@ fn summary(all: &[Seen]) {
         ("TO BRIDGE", Align::Right),
     ]);
     for seen in all {
-        let ratio = seen.throughput.zip(base).map(|(own, base)| own / base);
+        let to_bridge = seen.throughput.zip(base).map(|(own, base)| ratio(own, base));
         table.row(vec![
             seen.way.into(),
             format!("{}/{PINGS}", seen.pings),
             seen.get.clone().unwrap_or("timed out".into()),
             seen.bad_checksums.to_string(),
             seen.through_bridge.to_string(),
-            seen.throughput.map_or("-".into(), |bits| format!("{:.2}", bits / 1e9)),
-            ratio.map_or("-".into(), |ratio| format!("{ratio:.2}")),
+            seen.throughput.map_or("-".into(), |mbit| ratio(mbit, 1000)),
+            to_bridge.unwrap_or("-".into()),
         ]);
     }
     say(format_args!("\nSummary\n"));

@@ -60,8 +60,8 @@ impl Stage {
         self.client.run(|| traffic::get(HTTP, PATIENCE))
     }
 
-    /// Bits a second that one TCP stream carries from client to server.
-    pub fn throughput(&self, time: Duration) -> Result<f64> {
+    /// Mbit/s that one TCP stream carries from client to server.
+    pub fn throughput(&self, time: Duration) -> Result<u64> {
         self.client.run(|| traffic::blast(BULK, time))?.map_err(Error::io("TCP stream"))
     }
 

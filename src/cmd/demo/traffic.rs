@@ -60,8 +60,8 @@ pub fn get(from: SocketAddr, patience: Duration) -> Option<String> {
     (body == PAGE).then(|| format!("{status}, {} bytes", body.len()))
 }
 
-/// Bits a second that arrive at the other end, while as much as possible is written.
-pub fn blast(to: SocketAddr, time: Duration) -> std::io::Result<f64> {
+/// Bits a microsecond (Mbit/s) that arrive at the other end, while as much as possible is written.
+pub fn blast(to: SocketAddr, time: Duration) -> std::io::Result<u64> {
     let mut stream = TcpStream::connect_timeout(&to, time)?;
     let chunk = vec![0x5a; CHUNK];
     let start = Instant::now();
@@ -71,7 +71,8 @@ pub fn blast(to: SocketAddr, time: Duration) -> std::io::Result<f64> {
     stream.shutdown(Shutdown::Write)?;
     let mut bytes = [0; 8];
     stream.read_exact(&mut bytes)?;
-    Ok(u64::from_be_bytes(bytes) as f64 * 8.0 / start.elapsed().as_secs_f64())
+    let micros = start.elapsed().as_micros().max(1) as u64;
+    Ok(u64::from_be_bytes(bytes).saturating_mul(8) / micros)
 }
 
 /// `InCsumErrors` of TCP in the calling thread's namespace (proc_net(5): /proc/net/snmp).

@@ -104,7 +104,7 @@ impl Map {
             ..CreateAttr::default()
         };
         let fd = bpf_fd_charged(Cmd::MAP_CREATE, &mut attr)
-            .map_err(Cmd::MAP_CREATE.failed(decl.name))?;
+            .map_err(Cmd::MAP_CREATE.failed_charged(decl.name))?;
         Self::from_fd(fd, decl.name)
     }
 

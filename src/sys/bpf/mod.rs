@@ -52,6 +52,17 @@ impl Cmd {
     fn failed(self, on: impl ToString) -> impl FnOnce(Errno) -> Error {
         Error::sys(self.1, on)
     }
+
+    /// The same for what [`bpf_fd_charged`] was refused. Who gets here has the capabilities.
+    fn failed_charged(self, on: impl ToString) -> impl FnOnce(Errno) -> Error {
+        move |errno| match errno {
+            Errno::EPERM => {
+                let hint = "before kernel 5.11: `ulimit -l unlimited`, or give it CAP_SYS_RESOURCE";
+                Error::Sys { call: self.1, on: on.to_string(), errno, hint }
+            }
+            _ => self.failed(on)(errno),
+        }
+    }
 }
 
 /// Plain data as the kernel takes it.
