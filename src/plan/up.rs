@@ -24,7 +24,7 @@ pub fn up(
     let chosen = choose(containers, ways.force, ground)?;
     let segment = &chosen.segment;
     let named = |member: &Member| chosen.attachments.iter().any(|(_, a)| a.host == member.host);
-    // Who has been on this bridge, and who is named now wherever he has been.
+    // What has been on this bridge, and what is named now wherever it has been.
     let here: Vec<&Member> = members.iter().filter(|m| m.segment == *segment || named(m)).collect();
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
@@ -32,7 +32,7 @@ pub fn up(
         let before = here.iter().find(same).copied();
         wished.push(wish(ways, name, segment, attachment, before, ground)?);
     }
-    // Who is joined already and not named now stays as he is, with the addresses that he has now.
+    // What is joined already and not named now stays as it is, with the addresses that it has now.
     for member in here.iter().filter(|member| !named(member)) {
         wished.extend(again(member, ground)?);
     }
@@ -45,9 +45,12 @@ pub fn up(
         let list = if ground.alive(member)? { &mut changed } else { &mut dead };
         list.push(member.clone());
     }
-    let staying: Vec<&Member> = wished.iter().chain(members).collect();
-    let clear = down::take_out(&dead, &staying, false, ground)?;
+    let leaves = |member: &&Member| dead.contains(member) || changed.contains(member);
+    let mut staying: Vec<&Member> = members.iter().filter(|member| !leaves(member)).collect();
+    staying.extend(&wished);
     let mut actions = down::take_out(&changed, &staying, false, ground)?;
+    staying.extend(&changed);
+    let clear = down::take_out(&dead, &staying, false, ground)?;
     for member in &wished {
         // What holds now holds no more once it is taken back.
         let anew = changed.iter().any(|changed| changed.host == member.host);

@@ -9,8 +9,6 @@ use xhop_asm::{MapDecl, MapKind};
 use super::{Attr, Cmd, addr, addr_mut, bpf, bpf_fd_charged, obj_name, raw};
 use crate::{Error, Result};
 
-/// Only create: the key must be absent.
-const BPF_NOEXIST: u64 = 1;
 /// Set by the kernel itself on every devmap (kernel/bpf/devmap.c).
 const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
@@ -113,11 +111,6 @@ impl Map {
         Self::from_fd(super::obj_get(path, "bpf-map")?, &path.to_string_lossy())
     }
 
-    /// Opens a map by its id.
-    pub fn by_id(id: u32) -> Result<Self> {
-        Self::from_fd(super::fd_by_id(Cmd::MAP_GET_FD_BY_ID, id)?, &format!("id {id}"))
-    }
-
     fn from_fd(fd: OwnedFd, on: &str) -> Result<Self> {
         let mut info = RawInfo::default();
         // SAFETY: `RawInfo` is the beginning of the kernel's struct, no addresses.
@@ -166,18 +159,9 @@ impl Map {
     /// Writes an entry, new or not. Per-CPU kinds take the values of all possible CPUs, each
     /// rounded up to 8 bytes. A devmap's ifindex is one of the calling thread's netns.
     pub fn update(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write(key, value, 0)
-    }
-
-    /// Writes an entry that must be new: EEXIST if it is not.
-    pub fn update_new(&self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.write(key, value, BPF_NOEXIST)
-    }
-
-    fn write(&self, key: &[u8], value: &[u8], flags: u64) -> Result<()> {
         self.check("key", self.info.key_size as usize, key)?;
         self.check("value", self.value_len()?, value)?;
-        let done = self.elem(Cmd::MAP_UPDATE_ELEM, key, addr(value), flags);
+        let done = self.elem(Cmd::MAP_UPDATE_ELEM, key, addr(value));
         done.map_err(Cmd::MAP_UPDATE_ELEM.failed(&self.info.name))
     }
 
@@ -206,7 +190,7 @@ impl Map {
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check("key", self.info.key_size as usize, key)?;
         let mut value = vec![0; self.value_len()?];
-        match self.elem(Cmd::MAP_LOOKUP_ELEM, key, addr_mut(&mut value), 0) {
+        match self.elem(Cmd::MAP_LOOKUP_ELEM, key, addr_mut(&mut value)) {
             Ok(()) => Ok(Some(value)),
             Err(Errno::ENOENT) => Ok(None),
             Err(errno) => Err(Cmd::MAP_LOOKUP_ELEM.failed(&self.info.name)(errno)),
@@ -216,35 +200,16 @@ impl Map {
     /// Removes an entry; false if there was none.
     pub fn delete(&self, key: &[u8]) -> Result<bool> {
         self.check("key", self.info.key_size as usize, key)?;
-        match self.elem(Cmd::MAP_DELETE_ELEM, key, 0, 0) {
+        match self.elem(Cmd::MAP_DELETE_ELEM, key, 0) {
             Ok(()) => Ok(true),
             Err(Errno::ENOENT) => Ok(false),
             Err(errno) => Err(Cmd::MAP_DELETE_ELEM.failed(&self.info.name)(errno)),
         }
     }
 
-    /// All keys. While others write, keys may be missed or given twice, but never more than
-    /// `max_entries` in all.
-    pub fn keys(&self) -> Result<Vec<Vec<u8>>> {
-        let mut keys: Vec<Vec<u8>> = Vec::new();
-        while keys.len() < self.info.max_entries as usize {
-            let mut next = vec![0; self.info.key_size as usize];
-            let last = keys.last().map_or(&[][..], Vec::as_slice);
-            match self.elem(Cmd::MAP_GET_NEXT_KEY, last, addr_mut(&mut next), 0) {
-                Ok(()) => keys.push(next),
-                Err(Errno::ENOENT) => break,
-                Err(errno) => {
-                    return Err(Cmd::MAP_GET_NEXT_KEY.failed(&self.info.name)(errno));
-                }
-            }
-        }
-        Ok(keys)
-    }
-
-    /// One of the element commands. An empty key is none: the kernel starts at the first.
-    fn elem(&self, cmd: Cmd, key: &[u8], value: u64, flags: u64) -> nix::Result<()> {
-        let key = if key.is_empty() { 0 } else { addr(key) };
-        let mut attr = ElemAttr { map_fd: raw(self), pad: 0, key, value, flags };
+    /// One of the element commands.
+    fn elem(&self, cmd: Cmd, key: &[u8], value: u64) -> nix::Result<()> {
+        let mut attr = ElemAttr { map_fd: raw(self), pad: 0, key: addr(key), value, flags: 0 };
         bpf(cmd, &mut attr).map(drop)
     }
 
@@ -324,16 +289,9 @@ mod tests {
         assert!(map.matches(&HASH) && !map.matches(&MapDecl { value_size: 8, ..HASH.clone() }));
         assert_eq!(map.lookup(b"key1").expect("lookup"), None);
         map.update(b"key1", b"value1").expect("update");
-        let again = map.update_new(b"key1", b"value2").expect_err("exists");
-        assert_eq!(again.errno(), Some(Errno::EEXIST));
-        map.update_new(b"key2", b"value2").expect("is new");
         assert_eq!(map.lookup(b"key1").expect("lookup").as_deref(), Some(&b"value1"[..]));
-        let mut keys = map.keys().expect("keys");
-        keys.sort();
-        assert_eq!(keys, [b"key1", b"key2"]);
         assert!(map.delete(b"key1").expect("delete"));
         assert!(!map.delete(b"key1").expect("delete"));
-        assert_eq!(Map::by_id(map.info().id).expect("by id").info(), map.info());
     }
 
     #[test]
@@ -368,7 +326,6 @@ mod tests {
         assert_eq!(read, want);
         assert!(matches!(map.lookup(&one), Err(Error::MapKind { .. })));
         assert_eq!(map.lookup_percpu(&9u32.to_ne_bytes()).expect("lookup"), None);
-        assert_eq!(map.keys().expect("keys").len(), 2);
     }
 
     #[test]

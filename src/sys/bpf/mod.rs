@@ -32,7 +32,6 @@ impl Cmd {
     const MAP_LOOKUP_ELEM: Self = Self(1, "BPF_MAP_LOOKUP_ELEM");
     const MAP_UPDATE_ELEM: Self = Self(2, "BPF_MAP_UPDATE_ELEM");
     const MAP_DELETE_ELEM: Self = Self(3, "BPF_MAP_DELETE_ELEM");
-    const MAP_GET_NEXT_KEY: Self = Self(4, "BPF_MAP_GET_NEXT_KEY");
     const PROG_LOAD: Self = Self(5, "BPF_PROG_LOAD");
     const OBJ_PIN: Self = Self(6, "BPF_OBJ_PIN");
     const OBJ_GET: Self = Self(7, "BPF_OBJ_GET");
@@ -40,7 +39,6 @@ impl Cmd {
     const PROG_GET_NEXT_ID: Self = Self(11, "BPF_PROG_GET_NEXT_ID");
     const MAP_GET_NEXT_ID: Self = Self(12, "BPF_MAP_GET_NEXT_ID");
     const PROG_GET_FD_BY_ID: Self = Self(13, "BPF_PROG_GET_FD_BY_ID");
-    const MAP_GET_FD_BY_ID: Self = Self(14, "BPF_MAP_GET_FD_BY_ID");
     const OBJ_GET_INFO_BY_FD: Self = Self(15, "BPF_OBJ_GET_INFO_BY_FD");
     const LINK_CREATE: Self = Self(28, "BPF_LINK_CREATE");
     const LINK_UPDATE: Self = Self(29, "BPF_LINK_UPDATE");

@@ -3,7 +3,7 @@
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
 
-use super::msg::{Message, attr, attrs, text, u32_at, u64_at};
+use super::msg::{Message, attr, attrs, text, u32_at};
 use super::socket::{About, malformed};
 use super::{Rtnl, ifinfomsg};
 use crate::Result;
@@ -45,8 +45,6 @@ pub struct LinkInfo {
     pub isolated: Option<bool>,
     /// Of a bridge: whether it looks at VLAN tags.
     pub vlan_filtering: Option<bool>,
-    /// What it has carried.
-    pub stats: Stats,
 }
 
 /// An XDP program on an interface.
@@ -56,19 +54,6 @@ pub struct XdpAttached {
     pub mode: XdpMode,
     /// Its id.
     pub prog_id: u32,
-}
-
-/// Counts since the interface was made (`struct rtnl_link_stats64`).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Stats {
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
 }
 
 impl Rtnl {
@@ -108,7 +93,6 @@ fn parse(body: &[u8]) -> Option<LinkInfo> {
             Ifla::LinkNetnsid => link.link_netnsid = u32_at(payload, 0).map(|nsid| nsid as i32),
             Ifla::Linkinfo => parse_info(&mut link, payload),
             Ifla::Xdp => link.xdp = parse_xdp(payload),
-            Ifla::Stats64 => link.stats = parse_stats(payload).unwrap_or_default(),
             _ => {}
         }
     }
@@ -141,15 +125,6 @@ fn parse_xdp(nested: &[u8]) -> Vec<XdpAttached> {
             Some(XdpAttached { mode: mode_of(kind)?, prog_id: u32_at(id, 0)? })
         })
         .collect()
-}
-
-fn parse_stats(stats: &[u8]) -> Option<Stats> {
-    Some(Stats {
-        rx_packets: u64_at(stats, 0)?,
-        tx_packets: u64_at(stats, 8)?,
-        rx_bytes: u64_at(stats, 16)?,
-        tx_bytes: u64_at(stats, 24)?,
-    })
 }
 
 #[cfg(test)]

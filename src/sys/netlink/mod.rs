@@ -20,7 +20,7 @@ use super::netns::Netns;
 use crate::Result;
 
 pub use addr::AddrInfo;
-pub use link::{LinkInfo, Stats, XdpAttached};
+pub use link::{LinkInfo, XdpAttached};
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)
 const NETNSA_NSID: u16 = 1;
