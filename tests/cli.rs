@@ -124,7 +124,7 @@ fn watch_shows_again_until_it_is_ended() {
 #[test]
 fn watch_ends_with_its_reader() {
     lab("watch_ends_with_its_reader", |lab| {
-        let script = format!("{XHOP} status --watch | head -n1");
+        let script = format!("'{XHOP}' status --watch | head -n1");
         let shell = lab.spawn_in(Where::Own, &["sh", "-c", &script]);
         assert!(shell.wait(Duration::from_secs(10)).stdout.contains("xhop up"));
     });

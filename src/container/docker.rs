@@ -48,6 +48,16 @@ pub fn inspect(name: &str) -> Result<Option<Running>> {
     Ok(Some(Running { name: found.name.trim_start_matches('/').into(), pid: found.state.pid }))
 }
 
+/// Whether the engine knows a container by this name or id. Without an engine nobody does.
+pub fn knows(name: &str) -> Result<bool> {
+    match inspect(name) {
+        _ if !present() => Ok(false),
+        Err(Error::Engine { gone: true, .. }) => Ok(false),
+        Err(Error::NotRunning { .. }) => Ok(true),
+        found => Ok(found?.is_some()),
+    }
+}
+
 /// What we ask of a network (`GET /networks`).
 #[derive(Deserialize)]
 struct Network {

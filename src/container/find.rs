@@ -111,7 +111,7 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     if std::path::Path::new("/run/netns").join(bare).exists() {
         candidates.push(Name::Netns(bare.into()));
     }
-    if docker::present() && docker::inspect(bare)?.is_some() {
+    if docker::knows(bare)? {
         candidates.push(Name::Docker(bare.into()));
     }
     let own = Rtnl::open_in(namespaces.own()?)?.link(bare)?;

@@ -25,8 +25,7 @@ impl Eq for Interface {}
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A container's root may give any name, also one that moves the cursor.
-        write!(f, "{}", self.name.escape_debug())
+        f.write_str(&self.name)
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::member::{Attach, Member, Replaced};
 use super::pins::{self, MemberPins};
+use super::tables;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
 use crate::sys::bpf::{Link, Prog, XdpMode};
 use crate::sys::ethtool::{self, Ethtool};
@@ -51,7 +52,7 @@ impl<'a> Ground<'a> {
     /// a pair: where the host's end is, there is another.
     pub fn inside(&self, host: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
         let Some((near, link)) = self.link(host)? else { return Ok(None) };
-        let unreachable = || Error::Unreachable { ifname: link.name.clone() };
+        let unreachable = || Error::Unreachable { ifname: host.to_string() };
         let far = match link.link_netnsid {
             Some(nsid) => self.namespaces.by_nsid(near, nsid)?.ok_or_else(unreachable)?,
             None => near,
@@ -67,14 +68,27 @@ impl<'a> Ground<'a> {
         let pin = MemberPins::of(&member.segment, &member.host).forward();
         let held = match member.attach {
             // The kernel clears a link when its interface goes: the index may be another's by now.
-            Attach::Link => pins::open_link(&pin)?.map(|link| link.info()).transpose()?,
-            Attach::Netlink => None,
+            Attach::Link => match pins::open_link(&pin)? {
+                Some(link) => Some(link.info()?.ifindex != 0),
+                None => None,
+            },
+            Attach::Netlink => self.held_by_port(member, &pin)?,
         };
-        match (found, held.map(|link| link.ifindex != 0)) {
+        match (found, held) {
             (true, Some(false)) => Ok(false),
             (false, Some(true)) => Err(Error::Unreachable { ifname: member.host.to_string() }),
             (found, _) => Ok(found),
         }
+    }
+
+    /// Where netlink attached: the program runs there, or the interface's entry stands in `ports`, from which
+    /// the kernel takes it when the interface goes. `None` if neither can be told.
+    fn held_by_port(&self, member: &Member, pin: &Path) -> Result<Option<bool>> {
+        if !pins::exists(pin) || !tables::all_there(&member.segment)? {
+            return Ok(None);
+        }
+        let runs = self.attached(&member.host, member.attach, pin)?;
+        Ok(Some(runs || tables::allowed(&member.segment, &member.host)?))
     }
 
     /// The state of a feature of the container's end; `None` if it is gone.

@@ -28,6 +28,7 @@ pub fn make(segment: &Segment) -> Result<()> {
 
 /// Whether all are there. A pin of something else in the place of one is an error.
 pub fn all_there(segment: &Segment) -> Result<bool> {
+    bpffs::refuse_shared(PINS.as_ref())?;
     let mut all = true;
     for decl in Segment::maps() {
         all &= open(segment, &decl)?.is_some();

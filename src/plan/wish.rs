@@ -122,6 +122,8 @@ fn occupant(
     }
     let host = &attachment.host;
     let Some(found) = attachment.host_link.xdp.first() else { return Ok(None) };
+    // Where it was joined before, perhaps on another bridge.
+    let segment = before.map_or(segment, |before| &before.segment);
     let ours = MemberPins::of(segment, host).forward();
     for attach in [Attach::Link, Attach::Netlink] {
         if ground.attached(host, attach, &ours).unwrap_or(false) {

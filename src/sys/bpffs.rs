@@ -44,7 +44,15 @@ pub fn create_dir(path: &Path) -> Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         other => return other.map_err(Error::io(path)),
     }
-    let found = path.symlink_metadata().map_err(Error::io(path))?;
+    refuse_shared(path)
+}
+
+/// Refuses what is no folder, or one that somebody else can write to. None at all is fine.
+pub fn refuse_shared(path: &Path) -> Result<()> {
+    let found = match path.symlink_metadata() {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(Error::io(path))?,
+    };
     let own = nix::unistd::geteuid().as_raw();
     match found.is_dir() && found.uid() == own && found.mode() & 0o022 == 0 {
         true => Ok(()),

@@ -1,6 +1,7 @@
 //! Network namespaces: setns(2), network_namespaces(7).
 
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -102,11 +103,12 @@ impl Netns {
             let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
         }
         let mut all = vec![Self::current()?];
-        let named = ["/run/netns", "/run/docker/netns"].into_iter().flat_map(entries);
-        let processes = entries("/proc")
-            .filter(|path| path.file_name().is_some_and(is_number))
-            .map(|path| path.join("ns/net"));
-        for path in named.chain(processes) {
+        let mut paths = entries("/run/netns")?;
+        paths.extend(entries("/run/docker/netns")?);
+        let processes = entries("/proc")?.into_iter();
+        let processes = processes.filter(|path| path.file_name().is_some_and(is_number));
+        paths.extend(processes.map(|path| path.join("ns/net")));
+        for path in paths {
             // Most processes share one namespace: a stat spares the open.
             let Ok(meta) = std::fs::metadata(&path) else { continue };
             let is = |seen: &Self| (seen.dev, seen.ino) == (meta.dev(), meta.ino());
@@ -128,9 +130,14 @@ fn is_number(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// The paths in a directory; none if it can't be read.
-fn entries(dir: &str) -> impl Iterator<Item = PathBuf> + use<> {
-    std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path())
+/// The paths in a directory; none if there is no such directory.
+fn entries(dir: &str) -> Result<Vec<PathBuf>> {
+    match std::fs::read_dir(dir) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        list => list
+            .and_then(|list| list.map(|entry| entry.map(|entry| entry.path())).collect())
+            .map_err(Error::io(dir)),
+    }
 }
 
 #[cfg(test)]

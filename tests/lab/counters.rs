@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{Bridge, Lab, Where};
+use super::{Bridge, Container, Lab, Where};
 
 /// The protocol counters of a namespace by the names that nstat(8) uses: "TcpInCsumErrors",
 /// "UdpInCsumErrors", "Udp6InCsumErrors", "TcpExtTCPTimeouts". One that does not exist is 0.
@@ -96,6 +96,18 @@ impl Bridge<'_> {
             rest.split_whitespace().next()?.parse::<u64>().ok()
         };
         rules.map(|rule| count(rule).unwrap_or_else(|| panic!("no count in {rule}"))).sum()
+    }
+
+    /// A ping each way between two containers must be answered, over IPv4 and IPv6, and the bridge must
+    /// see none of it.
+    pub fn is_bypassed(&self, a: &Container, b: &Container) {
+        self.forwarded();
+        let before = self.forwarded();
+        for (from, to) in [(a, b), (b, a)] {
+            self.lab.pings(&from.name, &to.v4);
+            self.lab.pings(&from.name, &to.v6);
+        }
+        assert_eq!(self.forwarded(), before, "{} and {} talk by the bridge", a.name, b.name);
     }
 }
 

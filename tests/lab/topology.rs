@@ -98,6 +98,15 @@ impl Lab {
         self.ok_in(Where::Own, &["ip", "netns", "del", &container.name]);
     }
 
+    /// Removes a container and waits until its veth is gone from [`HOST`]; the kernel is late.
+    pub fn end(&self, container: Container) {
+        let veth = container.veth.clone();
+        self.remove(container);
+        wait_until(PATIENCE, "the veth goes with its container", || {
+            !self.run_in(HOST, &["ip", "link", "show", "dev", &veth]).status.success()
+        });
+    }
+
     fn has_netns(&self, name: &str) -> bool {
         fs::exists(format!("/run/netns/{name}")).unwrap_or(false)
     }

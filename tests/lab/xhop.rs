@@ -47,6 +47,21 @@ impl Lab {
         facts.join("\n")
     }
 
+    /// Only xhop's own files and pins, one a line, the files with what is in them.
+    pub fn own_files(&self) -> String {
+        let mut facts = Vec::new();
+        for root in ["/run/xhop", "/sys/fs/bpf/xhop"] {
+            describe_tree(Path::new(root), &mut facts);
+        }
+        facts.sort();
+        facts.join("\n")
+    }
+
+    /// The state of the member of this name, as `status` shows it: "up".
+    pub fn state(&self, name: &str) -> String {
+        self.member(name)["state"].as_str().expect("a state").to_owned()
+    }
+
     /// A ping from one container to an address must be answered.
     pub fn pings(&self, from: &str, address: &str) {
         self.ok_in(from, &["ping", "-n", "-c2", "-i0.1", "-W2", address]);

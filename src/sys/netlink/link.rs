@@ -21,7 +21,7 @@ const IFLA_BRPORT_ISOLATED: u16 = 33;
 pub struct LinkInfo {
     /// Its number in its namespace.
     pub ifindex: u32,
-    /// Its name there.
+    /// Its name there; bytes that are not printable ASCII are escaped.
     pub name: String,
     /// Its Ethernet address, if it has one.
     pub mac: Option<[u8; 6]>,

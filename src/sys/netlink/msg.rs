@@ -127,10 +127,11 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes)
 }
 
-/// Text up to its NUL.
+/// Text up to its NUL, made printable: a container's root may give any name to its interfaces, also one
+/// that moves the cursor.
 pub(crate) fn text(bytes: &[u8]) -> String {
     let bytes = bytes.split(|b| *b == 0).next().unwrap_or_default();
-    String::from_utf8_lossy(bytes).into_owned()
+    bytes.escape_ascii().to_string()
 }
 
 #[cfg(test)]

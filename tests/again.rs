@@ -1,0 +1,105 @@
+//! `up` on what is joined already, and what it says: whoever stays is never worse off.
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::{HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_with};
+use xhop::sys::bpffs::is_bpffs;
+
+/// The dead are cleared away for good, the living are put back.
+#[test]
+fn a_failing_up_leaves_the_joined_joined() {
+    lab_with("a_failing_up_leaves_the_joined_joined", &["ebtables"], |lab| {
+        let pair = lab.pair();
+        let e = pair.bridge.container("e", "10.9.0.6/24", "fd09::6/64");
+        lab.ok_in(&*e.name, &["ip", "link", "set", "eth0", "mtu", "9000"]);
+        let before = lab.everything();
+        for attach in ["link", "netlink"] {
+            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            let joined = lab.own_files();
+            let d = pair.bridge.container("d", "10.9.0.5/24", "fd09::5/64");
+            lab.xhop(&["up", "a", "b", "d", "--attach", attach]).ok();
+            lab.end(d);
+            let other_way = ["--checksum", "offload-off", "--attach", attach];
+            // Once with the dead, once without.
+            for _ in 0..2 {
+                let done = lab.xhop(&[&["up", "a", "b", "e"], &other_way[..]].concat());
+                assert_one_line(&done, &["veth-e", "MTU"]);
+                assert_same(&joined, &lab.own_files());
+                assert_eq!(["netns:a", "netns:b"].map(|name| lab.state(name)), ["up", "up"]);
+                pair.bridge.is_bypassed(&pair.a, &pair.b);
+            }
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+        }
+    });
+}
+
+#[test]
+fn status_while_others_join_and_leave() {
+    lab("status_while_others_join_and_leave", |lab| {
+        lab.pair();
+        let script = format!(
+            "n=0; while [ $n -lt 20 ]; do '{XHOP}' up a b && '{XHOP}' down --all || exit 1; n=$((n + 1)); done"
+        );
+        let mut rounds = lab.spawn_in(Where::Own, &["sh", "-c", &script]);
+        let mut seen = [0; 3];
+        while rounds.alive() {
+            seen[lab.members().len()] += 1;
+        }
+        rounds.wait(Duration::from_secs(60)).ok();
+        // Never half of them.
+        assert_eq!(seen[1], 0, "{seen:?}");
+        assert!(seen[0] > 0 && seen[2] > 0, "{seen:?}");
+    });
+}
+
+#[test]
+fn a_bpffs_that_was_mounted_stays() {
+    lab("a_bpffs_that_was_mounted_stays", |lab| {
+        lab.pair();
+        let there = || is_bpffs("/sys/fs/bpf".as_ref()).expect("statfs");
+        for way in ["complete", "offload-off", "none", "complete"] {
+            lab.xhop(&["up", "a", "b", "--checksum", way]).ok();
+            assert!(there() && !lab.own_files().contains("mounted"), "{way}");
+        }
+        lab.xhop(&["down", "a"]).ok();
+        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["down", "--all"]).ok();
+        assert!(there());
+    });
+}
+
+/// Whether bridges of this namespace hand packets to iptables; false if this kernel has no such thing.
+fn filter(lab: &Lab, at: impl Into<Where>, on: bool) -> bool {
+    let value = if on { "1" } else { "0" };
+    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    lab.in_netns(at, || std::fs::write(path, value).is_ok())
+}
+
+#[test]
+fn a_filter_on_the_bridge_is_told_of() {
+    lab("a_filter_on_the_bridge_is_told_of", |lab| {
+        lab.pair();
+        if !filter(lab, HOST, true) {
+            // br_netfilter is not loaded, and no test shall load it for everybody.
+            return;
+        }
+        for on in [true, false] {
+            filter(lab, HOST, on);
+            // What holds where xhop runs is not what holds where the bridge is.
+            filter(lab, Where::Own, !on);
+            let done = lab.xhop(&["up", "a", "b"]);
+            assert_eq!(done.status.code(), Some(0), "{done}");
+            assert_eq!(done.stderr.lines().count(), usize::from(on), "{done}");
+            assert!(!on || done.stderr.starts_with("xhop: warning: "), "{done}");
+            assert!(!on || done.stderr.contains("br_netfilter"), "{done}");
+            let shown = lab.json(Where::Own, &[XHOP, "up", "a", "b", "--json"]);
+            let warnings = shown["warnings"].as_array().expect("warnings");
+            assert_eq!(warnings.len(), usize::from(on), "{shown}");
+            lab.pings("a", "10.9.0.3");
+            lab.xhop(&["down", "--all"]).ok();
+        }
+    });
+}

@@ -1,0 +1,180 @@
+//! What xhop can't see, or what was taken from it, is said: nothing is called done that is not.
+
+mod lab;
+
+use std::fs;
+use std::path::PathBuf;
+
+use lab::{HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_with};
+
+const ATTACHES: [&str; 2] = ["link", "netlink"];
+
+/// Only the records, with what is in them.
+fn records(lab: &Lab) -> Vec<String> {
+    lab.own_files().lines().filter(|line| line.contains(".json")).map(String::from).collect()
+}
+
+#[test]
+fn down_with_too_few_descriptors() {
+    lab("down_with_too_few_descriptors", |lab| {
+        lab.pair();
+        let before = lab.everything();
+        let mut failed = 0;
+        for (number, attach) in (5..=16).zip(ATTACHES.into_iter().cycle()) {
+            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            // Hard and soft.
+            let script = format!("ulimit -n {number} && exec '{XHOP}' down --all");
+            let done = lab.run_in(Where::Own, &["sh", "-c", &script]);
+            if !done.status.success() {
+                assert_one_line(&done, &[]);
+                failed += 1;
+                lab.xhop(&["down", "--all"]).ok();
+            }
+            assert_same(&before, &lab.everything());
+        }
+        assert!(failed > 0, "none is too few");
+    });
+}
+
+/// Runs xhop where no name leads to a namespace; no process lives in one either.
+fn down_in_the_dark(lab: &Lab) -> lab::Output {
+    let script = format!("mount -t tmpfs none /run/netns && exec '{XHOP}' down --all");
+    lab.run_in(Where::Own, &["unshare", "-m", "sh", "-c", &script])
+}
+
+fn namespaces_that_are_hidden(name: &str, at: Where) {
+    lab_with(name, &["unshare"], |lab| {
+        lab.pair_at(at.clone());
+        let before = lab.everything();
+        for attach in ATTACHES {
+            lab.xhop(&["up", "a", "b", "--attach", attach, "--checksum", "offload-off"]).ok();
+            let joined = records(lab);
+            assert_eq!(joined.len(), 2);
+            for _ in 0..2 {
+                assert_one_line(&down_in_the_dark(lab), &["veth-a", "/proc"]);
+                assert_eq!(records(lab), joined, "{attach}");
+            }
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+        }
+    });
+}
+
+#[test]
+fn containers_that_are_hidden() {
+    namespaces_that_are_hidden("containers_that_are_hidden", Where::Own);
+}
+
+#[test]
+fn a_bridge_that_is_hidden() {
+    namespaces_that_are_hidden("a_bridge_that_is_hidden", HOST.into());
+}
+
+/// The only segment's folder of pins.
+fn segment() -> PathBuf {
+    let mut folders = fs::read_dir("/sys/fs/bpf/xhop").expect("our pins");
+    folders.next().expect("a segment").expect("its folder").path()
+}
+
+fn lose_forward_pin(lab: &Lab, veth: &str) {
+    let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", veth]);
+    let pin = segment().join(link[0]["ifindex"].to_string()).join("forward");
+    fs::remove_file(pin).expect("the pin");
+}
+
+/// The pin held the link, and the link the program.
+#[test]
+fn the_pin_of_a_link() {
+    lab("the_pin_of_a_link", |lab| {
+        lab.pair();
+        let before = lab.everything();
+        lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+        lose_forward_pin(lab, "veth-b");
+        assert_eq!(lab.xdp_on(HOST, "veth-b"), None);
+        assert_eq!(lab.state("netns:b"), "detached");
+        lab.xhop(&["down", "--all"]).ok();
+        assert_same(&before, &lab.everything());
+    });
+}
+
+/// The program stays, and only the pin could tell that it is this one that xhop may take off.
+#[test]
+fn the_pin_of_a_program() {
+    lab("the_pin_of_a_program", |lab| {
+        lab.pair();
+        let before = lab.everything();
+        lab.xhop(&["up", "a", "b", "--attach", "netlink"]).ok();
+        let joined = records(lab);
+        lose_forward_pin(lab, "veth-b");
+        let on = lab.xdp_on(HOST, "veth-b").expect("it is still there");
+        for _ in 0..2 {
+            let done = lab.xhop(&["down", "b"]);
+            assert_one_line(&done, &["veth-b", &on.0.to_string(), "pin is gone"]);
+            assert_eq!(lab.xdp_on(HOST, "veth-b"), Some(on));
+            assert_eq!(records(lab), joined);
+        }
+        assert_one_line(&lab.xhop(&["down", "--all"]), &["veth-b", "pin is gone"]);
+        assert_eq!(records(lab).len(), 1);
+        lab.ok_in(HOST, &["ip", "link", "set", "veth-b", "xdp", "off"]);
+        lab.xhop(&["down", "--all"]).ok();
+        assert_same(&before, &lab.everything());
+    });
+}
+
+/// Programs hold their maps, so they go on; but who comes later would get others.
+fn maps_are_lost(name: &str, lose: impl Fn() + Send + Sync) {
+    lab_with(name, &["ebtables"], |lab| {
+        let pair = lab.pair();
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        let before = lab.everything();
+        for attach in ATTACHES {
+            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            lose();
+            lab.xhop(&["status"]).ok();
+            lab.xhop(&["up", "a", "c", "--attach", attach]).ok();
+            assert_eq!(lab.members().len(), 3);
+            for (one, other) in [(&pair.a, &pair.b), (&pair.a, &c), (&pair.b, &c)] {
+                pair.bridge.is_bypassed(one, other);
+            }
+            // Lost again, with nothing made since.
+            lose();
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+        }
+    });
+}
+
+#[test]
+fn the_pins_of_all_maps() {
+    maps_are_lost("the_pins_of_all_maps", || {
+        for map in ["endpoints4", "endpoints6", "ports"] {
+            fs::remove_file(segment().join(map)).expect("a pin");
+        }
+    });
+}
+
+#[test]
+fn the_pin_of_one_map() {
+    maps_are_lost("the_pin_of_one_map", || {
+        fs::remove_file(segment().join("endpoints6")).expect("a pin");
+    });
+}
+
+/// With it go the links, and with them the programs.
+#[test]
+fn all_pins() {
+    lab_with("all_pins", &["ebtables"], |lab| {
+        let pair = lab.pair();
+        let before = lab.everything();
+        for again in [true, false] {
+            lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+            fs::remove_dir_all("/sys/fs/bpf/xhop").expect("our pins");
+            if again {
+                lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+                pair.bridge.is_bypassed(&pair.a, &pair.b);
+            }
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+        }
+    });
+}

@@ -1,0 +1,206 @@
+//! Interfaces, bridges and addresses that change their place while joined, or numbers their owner.
+
+mod lab;
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use lab::{Container, HOST, Lab, Where, assert_same, lab, lab_with};
+
+const TOOLS: &[&str] = &["ebtables"];
+const GRO: &str = "generic-receive-offload";
+
+fn inode(netns: &str) -> u64 {
+    fs::metadata(format!("/run/netns/{netns}")).expect("a namespace").ino()
+}
+
+fn index(lab: &Lab, at: &str, link: &str) -> String {
+    lab.json(at, &["ip", "-j", "link", "show", "dev", link])[0]["ifindex"].to_string()
+}
+
+/// Makes a namespace with this inode number, if the kernel gives it away again soon.
+fn netns_of_inode(lab: &Lab, wanted: u64) -> Option<String> {
+    (0..12).map(|n| format!("z{n}")).find(|name| {
+        lab.netns(name);
+        inode(name) == wanted
+    })
+}
+
+/// b ends. Somebody gets its namespace's number and its interface's, on the host too if `twin`.
+fn numbers_of_the_dead(name: &str, attach: &str, twin: bool) {
+    lab(name, |lab| {
+        let pair = lab.pair();
+        lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+        let (dead, inside) = (inode("b"), index(lab, "b", "eth0"));
+        let outside = if twin { index(lab, HOST, "veth-b") } else { "4242".into() };
+        lab.end(pair.b);
+        let Some(heir) = netns_of_inode(lab, dead) else {
+            // Other tests take numbers too.
+            return eprintln!("{name}: inode number {dead} does not come back");
+        };
+        let make = format!(
+            "ip link add veth-z index {outside} type veth peer name eth0 index {inside} netns {heir}"
+        );
+        lab.ok_in(HOST, &make.split(' ').collect::<Vec<_>>());
+        lab.ok_in(HOST, &["ip", "link", "set", "veth-z", "up"]);
+        lab.ok_in(&*heir, &["ip", "link", "set", "eth0", "up"]);
+        lab.ok_in(&*heir, &["ethtool", "-K", "eth0", "gro", "on"]);
+        assert_eq!((inode(&heir), index(lab, &heir, "eth0")), (dead, inside));
+        lab.xhop(&["down", "--all"]).ok();
+        assert!(lab.feature(&*heir, GRO), "a stranger's GRO is switched off");
+        assert!(!lab.feature("a", GRO));
+        assert_eq!(lab.own_files(), "");
+    });
+}
+
+#[test]
+fn a_stranger_has_the_numbers_of_the_dead() {
+    numbers_of_the_dead("a_stranger_has_the_numbers_of_the_dead", "link", false);
+}
+
+#[test]
+fn a_stranger_has_all_numbers_of_the_dead() {
+    numbers_of_the_dead("a_stranger_has_all_numbers_of_the_dead", "link", true);
+}
+
+#[test]
+fn a_stranger_has_all_numbers_of_the_dead_without_a_link() {
+    let name = "a_stranger_has_all_numbers_of_the_dead_without_a_link";
+    numbers_of_the_dead(name, "netlink", true);
+}
+
+#[test]
+fn the_containers_end_moves_to_another_namespace() {
+    lab("the_containers_end_moves_to_another_namespace", |lab| {
+        lab.pair();
+        lab.netns("else");
+        let ways =
+            ["link", "netlink"].map(|attach| ["complete", "offload-off"].map(|w| (attach, w)));
+        for (attach, way) in ways.concat() {
+            let features = lab.ok_in("b", &["ethtool", "-k", "eth0"]);
+            lab.xhop(&["up", "a", "b", "--attach", attach, "--checksum", way]).ok();
+            assert!(lab.feature("b", GRO));
+            lab.ok_in("b", &["ip", "link", "set", "eth0", "netns", "else"]);
+            assert!(lab.feature("else", GRO));
+            lab.xhop(&["status"]).ok();
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&features, &lab.ok_in("else", &["ethtool", "-k", "eth0"]));
+            assert_eq!(lab.own_files(), "");
+            lab.ok_in("else", &["ip", "link", "set", "eth0", "netns", "b"]);
+            lab.ok_in("b", &["ip", "link", "set", "eth0", "up"]);
+            lab.ok_in("b", &["ip", "addr", "add", "10.9.0.3/24", "dev", "eth0"]);
+        }
+    });
+}
+
+#[test]
+fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
+    lab_with("a_veth_moves_to_another_bridge_and_back_to_a_new_one", TOOLS, |lab| {
+        let pair = lab.pair();
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.bridge("br1");
+        let enslave = |veth: &str, bridge: &str| {
+            lab.ok_in(HOST, &["ip", "link", "set", veth, "master", bridge, "up"]);
+        };
+        enslave(&pair.b.veth, "br1");
+        assert_eq!(lab.state("netns:b"), "moved");
+        assert!(lab.xhop(&["status"]).ok().contains("moved"));
+        lab.xhop(&["up", "a", "c"]).ok();
+        assert_eq!(lab.members().len(), 2);
+        assert_eq!(lab.xdp_on(HOST, &pair.b.veth), None);
+        assert!(!lab.feature("b", GRO));
+        pair.bridge.is_bypassed(&pair.a, &c);
+        // As apart as the administrator wants them.
+        let ping = ["ping", "-n", "-c1", "-W1", &pair.b.v4];
+        assert!(!lab.run_in("a", &ping).status.success());
+
+        // A bridge of the same name is another one.
+        lab.ok_in(HOST, &["ip", "link", "del", "br0"]);
+        lab.ok_in(HOST, &["ip", "link", "add", "br0", "type", "bridge"]);
+        lab.ok_in(HOST, &["ip", "link", "set", "br0", "up"]);
+        assert_eq!(lab.state("netns:a"), "moved");
+        for one in [&pair.a, &pair.b, &c] {
+            enslave(&one.veth, "br0");
+        }
+        lab.xhop(&["up", "a", "b"]).ok();
+        pair.bridge.is_bypassed(&pair.a, &pair.b);
+        lab.xhop(&["up", "a", "b", "c"]).ok();
+        for (one, other) in [(&pair.a, &pair.b), (&pair.a, &c), (&pair.b, &c)] {
+            pair.bridge.is_bypassed(one, other);
+        }
+        assert_eq!(lab.members().len(), 3);
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!(lab.own_files(), "");
+        for one in [&pair.a, &pair.b, &c] {
+            assert_eq!(lab.xdp_on(HOST, &one.veth), None);
+            assert!(!lab.feature(&*one.name, GRO), "{}", one.name);
+        }
+    });
+}
+
+/// As keepalived does it. The bridge is slower, but knows.
+#[test]
+fn an_address_moves_and_nobody_tells_xhop() {
+    lab_with("an_address_moves_and_nobody_tells_xhop", TOOLS, |lab| {
+        let pair = lab.pair();
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        let move_to = |container: &Container, what: &str| {
+            for cidr in ["10.9.0.100/24", "fd09::100/64"] {
+                let flags: &[&str] = if what == "add" { &["nodad"] } else { &[] };
+                let change = ["ip", "addr", what, cidr, "dev", "eth0"];
+                lab.ok_in(&*container.name, &[&change, flags].concat());
+            }
+        };
+        move_to(&pair.b, "add");
+        lab.xhop(&["up", "a", "b", "c"]).ok();
+        for address in ["10.9.0.100", "fd09::100"] {
+            lab.pings("a", address);
+        }
+        move_to(&pair.b, "del");
+        move_to(&c, "add");
+        lab.ok_in("a", &["ip", "neigh", "flush", "dev", "eth0"]);
+        let before = pair.bridge.forwarded();
+        for address in ["10.9.0.100", "fd09::100"] {
+            lab.pings("a", address);
+            // The others stay where they were.
+            lab.pings("a", if address.contains(':') { &c.v6 } else { &c.v4 });
+        }
+        assert!(pair.bridge.forwarded() >= before + 4);
+    });
+}
+
+#[test]
+fn a_container_on_two_bridges_leaves_both() {
+    lab("a_container_on_two_bridges_leaves_both", |lab| {
+        lab.pair();
+        lab.bridge("br1").container("c", "10.8.0.3/24", "fd08::3/64");
+        let make = "ip link add eth1 type veth peer name veth-a1 netns host";
+        lab.ok_in("a", &make.split(' ').collect::<Vec<_>>());
+        lab.ok_in(HOST, &["ip", "link", "set", "veth-a1", "master", "br1", "up"]);
+        lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
+        lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
+        let names = || lab.members().iter().map(|m| m["name"].to_string()).collect::<Vec<_>>();
+        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "c"]).ok();
+        assert_eq!(names().len(), 4);
+        lab.xhop(&["down", "a"]).ok();
+        assert_eq!(names(), ["\"netns:b\"", "\"netns:c\""]);
+        for veth in ["veth-a", "veth-a1"] {
+            assert_eq!(lab.xdp_on(HOST, veth), None);
+        }
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!(lab.own_files(), "");
+    });
+}
+
+#[test]
+fn a_bridge_that_is_down() {
+    lab("a_bridge_that_is_down", |lab| {
+        let pair = lab.pair_at(Where::Own);
+        lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "down"]);
+        lab.refuses(&["up", "a", "b"], &["netns:a", "bridge is down", "ip link set"]);
+        lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "up"]);
+        lab.xhop(&["up", "a", "b"]).ok();
+    });
+}
