@@ -34,8 +34,8 @@ pub enum Command {
     /// Show who is joined, how, and what became of their packets.
     ///
     /// Packets are counted where they leave a container: forwarded to the destination's veth; passed to the
-    /// kernel (not for a joined container, or not understood); stale (passed, since the destination's veth
-    /// is gone); spoofed (dropped: another container's source address).
+    /// kernel (not for a joined container, or not understood); stale and spoofed (passed to the kernel too:
+    /// the destination's veth is gone; the source address is another joined container's).
     Status(cmd::status::Args),
     /// Show the whole experiment on two throw-away containers.
     ///

@@ -248,6 +248,18 @@ pub enum Error {
         /// What is there.
         by: String,
     },
+    /// A joined container's host side bears another program by now.
+    #[error(
+        "{ifname} of {name}, which is joined, bears {by} by now: name {name} too, with --force, or take it out first with `xhop down {name}`"
+    )]
+    OccupiedMember {
+        /// The container.
+        name: String,
+        /// Its host side.
+        ifname: String,
+        /// What is there.
+        by: String,
+    },
     /// The interface bears another program that could not be put back.
     #[error(
         "{ifname} bears {by}, which can't be replaced and given back: ask its owner to detach it (`bpftool link` shows it)"
@@ -315,7 +327,7 @@ pub enum Error {
     },
     /// Something could not be taken back; the rest was.
     #[error(
-        "could not {action}: {error}: all else is taken back; mend that, then run `xhop down` again"
+        "could not {action}: {error}: all else is taken back; mend that, then run the command again"
     )]
     Left {
         /// The step.

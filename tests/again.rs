@@ -74,8 +74,10 @@ fn a_bpffs_that_was_mounted_stays() {
 /// Whether bridges of this namespace hand packets to iptables; false if this kernel has no such thing.
 fn filter(lab: &Lab, at: impl Into<Where>, on: bool) -> bool {
     let value = if on { "1" } else { "0" };
-    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-    lab.in_netns(at, || std::fs::write(path, value).is_ok())
+    let write = |family| {
+        std::fs::write(format!("/proc/sys/net/bridge/bridge-nf-call-{family}"), value).is_ok()
+    };
+    lab.in_netns(at, || write("iptables") && write("ip6tables"))
 }
 
 #[test]

@@ -178,3 +178,34 @@ fn all_pins() {
         }
     });
 }
+
+/// Detaches the program of `veth` behind xhop's back; its pin stays.
+fn detach(lab: &Lab, veth: &str) {
+    let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", veth]);
+    let pin = segment().join(link[0]["ifindex"].to_string()).join("forward");
+    let pin = pin.display().to_string();
+    lab.ok_in(Where::Own, &["bpftool", "link", "detach", "pinned", &pin]);
+    assert_eq!(lab.xdp_on(HOST, veth), None);
+}
+
+#[test]
+fn a_link_that_is_detached() {
+    lab("a_link_that_is_detached", |lab| {
+        let pair = lab.pair();
+        let before = lab.everything();
+        lab.xhop(&["up", "a", "b", "--checksum", "offload-off"]).ok();
+        detach(lab, "veth-b");
+        assert_eq!(lab.state("netns:b"), "detached");
+        lab.xhop(&["down", "--all"]).ok();
+        assert_same(&before, &lab.everything());
+
+        // Made again as a whole, with what it has got since.
+        lab.xhop(&["up", "a", "b"]).ok();
+        detach(lab, "veth-b");
+        lab.ok_in("b", &["ip", "addr", "add", "10.9.0.33/24", "dev", "eth0"]);
+        lab.xhop(&["up", "a", "b"]).ok();
+        assert_eq!(lab.state("netns:b"), "up");
+        pair.bridge.is_bypassed(&pair.a, &pair.b);
+        assert_eq!(lab.xhop(&["up", "a", "b"]).ok(), "nothing to do\n");
+    });
+}

@@ -195,6 +195,24 @@ fn a_container_on_two_bridges_leaves_both() {
 }
 
 #[test]
+fn a_container_that_was_joined_by_its_veths_leaves_by_its_name() {
+    lab("a_container_that_was_joined_by_its_veths_leaves_by_its_name", |lab| {
+        lab.pair_at(Where::Own);
+        lab.bridge_at(Where::Own, "br1").container("c", "10.8.0.3/24", "fd08::3/64");
+        let make = "ip link add veth-a1 type veth peer name eth1 netns a";
+        lab.ok_in(Where::Own, &make.split(' ').collect::<Vec<_>>());
+        lab.ok_in(Where::Own, &["ip", "link", "set", "veth-a1", "master", "br1", "up"]);
+        lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
+        lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
+        lab.xhop(&["up", "veth:veth-a", "veth:veth-b"]).ok();
+        lab.xhop(&["up", "veth:veth-a1", "veth:veth-c"]).ok();
+        lab.xhop(&["down", "netns:a"]).ok();
+        let names: Vec<_> = lab.members().iter().map(|m| m["name"].to_string()).collect();
+        assert_eq!(names, ["\"veth:veth-b\"", "\"veth:veth-c\""]);
+    });
+}
+
+#[test]
 fn a_bridge_that_is_down() {
     lab("a_bridge_that_is_down", |lab| {
         let pair = lab.pair_at(Where::Own);

@@ -10,7 +10,7 @@ use crate::{Error, Result};
 
 /// Lengths of the TCP segments that are summed, in bytes.
 const SEGMENTS: [usize; 7] = [20, 64, 128, 256, 512, 1024, 1460];
-/// Bytes that a measurement sums in all: it takes milliseconds, so that single interrupts do not count.
+/// Bytes that a measurement sums at most: it takes milliseconds, so that single interrupts do not count.
 const WORK: usize = 40_000_000;
 const METHODS: [Method; 3] = [Method::Empty, Method::Complete, Method::ReportLoop];
 

@@ -25,7 +25,7 @@ pub struct Args {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
-    let _lock = lock()?;
+    let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;
     let leaving = match args.all {
@@ -41,7 +41,7 @@ fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<
     let mut leaving: Vec<Member> = Vec::new();
     for name in names {
         let found = match by_record(name, members).as_slice() {
-            [] => vec![by_interface(name, members, namespaces)?],
+            [] => by_interface(name, members, namespaces)?,
             // One container, on several bridges.
             [first, rest @ ..] if rest.iter().all(|other| other.name == first.name) => {
                 [first].into_iter().chain(rest).map(|member| (*member).clone()).collect()
@@ -76,10 +76,13 @@ fn by_record<'a>(name: &Name, members: &'a [Member]) -> Vec<&'a Member> {
     members.iter().filter(matches).collect()
 }
 
-/// The one that was joined under another name.
-fn by_interface(name: &Name, members: &[Member], namespaces: &Namespaces) -> Result<Member> {
+/// Those of the container's veths that were joined under another name.
+fn by_interface(name: &Name, members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {
     let container = find(name, namespaces)?;
     let joined = |member: &&Member| container.attachments.iter().any(|a| a.host == member.host);
-    let found = members.iter().find(joined).cloned();
-    found.ok_or_else(|| Error::NotJoined { name: name.to_string() })
+    let found: Vec<Member> = members.iter().filter(joined).cloned().collect();
+    match found.is_empty() {
+        true => Err(Error::NotJoined { name: name.to_string() }),
+        false => Ok(found),
+    }
 }

@@ -25,19 +25,19 @@ fn need_privileges() -> Result<()> {
     }
 }
 
-/// Keeps a second `up` or `down` waiting until this one is through.
-fn lock() -> Result<Flock<File>> {
-    bpffs::create_dir(RUN.as_ref())?;
-    let folder = File::open(RUN).map_err(Error::io(RUN))?;
-    Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
-}
-
-/// Keeps an `up` or `down` waiting while this reads; `None` if there never was one.
-fn lock_shared() -> Result<Option<Flock<File>>> {
+/// Keeps other commands waiting until this one is through; those that only read do not wait for each
+/// other, and change nothing: for them there is no lock (`None`) where nothing was ever joined.
+fn lock(read_only: bool) -> Result<Option<Flock<File>>> {
+    let how = if read_only {
+        FlockArg::LockShared
+    } else {
+        bpffs::create_dir(RUN.as_ref())?;
+        FlockArg::LockExclusive
+    };
     match File::open(RUN) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if read_only && error.kind() == ErrorKind::NotFound => Ok(None),
         folder => {
-            let locked = Flock::lock(folder.map_err(Error::io(RUN))?, FlockArg::LockShared);
+            let locked = Flock::lock(folder.map_err(Error::io(RUN))?, how);
             locked.map(Some).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
         }
     }
@@ -68,6 +68,12 @@ fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -
         (true, _) => say(format_args!("nothing to do")),
         (false, true) => actions.for_each(|action| say(format_args!("would {action}"))),
         (false, false) => {
+            for member in plan.left_out() {
+                say(format_args!(
+                    "took out {} ({}): it is gone or has moved",
+                    member.name, member.host
+                ));
+            }
             for member in &plan.members {
                 say(format_args!("{word} {} ({})", member.name, member.host));
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 
-use super::{lock_shared, need_privileges, print_json, say};
+use super::{lock, need_privileges, print_json, say};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::{Attach, Member};
@@ -93,7 +93,7 @@ struct Counter {
 }
 
 pub(super) fn collect() -> Result<Vec<Report>> {
-    let _lock = lock_shared()?;
+    let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
     record::all()?.into_iter().map(|member| report(member, ground)).collect()

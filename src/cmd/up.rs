@@ -57,7 +57,7 @@ impl Default for Join {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
-    let _lock = lock()?;
+    let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let plan = plan(&args.containers, args.join, &namespaces)?;
     execute(&plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
@@ -65,7 +65,7 @@ pub fn run(args: Args) -> Result<()> {
 
 /// Joins without a word.
 pub fn join(names: &[Name], join: Join) -> Result<Plan> {
-    let _lock = lock()?;
+    let _lock = lock(false)?;
     let namespaces = Namespaces::find()?;
     let plan = plan(names, join, &namespaces)?;
     carry_out(&plan, Ground::new(&namespaces))?;

@@ -140,6 +140,7 @@ fn not_found(name: &Name) -> impl FnOnce(Error) -> Error {
         Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH) => Error::NoSuchContainer {
             hint: match name {
                 Name::Pid(_) => "no process has this number: `ps` lists them",
+                Name::Docker(_) => "it has just ended: `docker ps` lists those that run",
                 _ => "`ip netns` lists those that exist",
             },
             name: name.to_string(),
@@ -173,7 +174,8 @@ fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Co
         hint: "`ip link show type veth` lists the interfaces there are",
     })?;
     let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
-    let netns = namespaces.by_nsid(own, nsid)?.ok_or_else(no_veth)?;
+    let unreachable = || Error::Unreachable { ifname: host.name.clone() };
+    let netns = namespaces.by_nsid(own, nsid)?.ok_or_else(unreachable)?;
     let inside = Interface { netns: netns.inode(), ifindex: peer, name: String::new() };
     let found = attachment_at(&inside, namespaces)?.ok_or_else(no_veth)?;
     Ok(Container { name: name.to_string(), attachments: vec![found] })

@@ -27,7 +27,10 @@ impl FromStr for Name {
     /// control character is refused here, once for all.
     fn from_str(text: &str) -> Result<Self> {
         let bad = |why| Error::BadName { name: text.escape_debug().to_string(), why };
-        let (kind, name) = text.split_once(':').unwrap_or(("", text));
+        let (kind, name) = match text.split_once(':') {
+            Some((kind, name)) => (Some(kind), name),
+            None => (None, text),
+        };
         if name.is_empty() {
             return Err(bad("it is empty"));
         }
@@ -36,12 +39,12 @@ impl FromStr for Name {
             return Err(bad("it must be 1 to 255 letters, digits and signs, without / ? %"));
         }
         match kind {
-            "" => Ok(Self::Bare(name.into())),
-            "netns" => Ok(Self::Netns(name.into())),
-            "docker" => Ok(Self::Docker(name.into())),
-            "veth" => Ok(Self::Veth(name.into())),
-            "pid" => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
-            _ => Err(bad("the kinds are netns:, pid:, docker: and veth:")),
+            None => Ok(Self::Bare(name.into())),
+            Some("netns") => Ok(Self::Netns(name.into())),
+            Some("docker") => Ok(Self::Docker(name.into())),
+            Some("veth") => Ok(Self::Veth(name.into())),
+            Some("pid") => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
+            Some(_) => Err(bad("the kinds are netns:, pid:, docker: and veth:")),
         }
     }
 }

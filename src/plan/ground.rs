@@ -65,30 +65,28 @@ impl<'a> Ground<'a> {
     /// Whether the member's veth is still there.
     pub fn alive(&self, member: &Member) -> Result<bool> {
         let found = self.link(&member.host)?.is_some();
-        let pin = MemberPins::of(&member.segment, &member.host).forward();
-        let held = match member.attach {
-            // The kernel clears a link when its interface goes: the index may be another's by now.
-            Attach::Link => match pins::open_link(&pin)? {
-                Some(link) => Some(link.info()?.ifindex != 0),
-                None => None,
-            },
-            Attach::Netlink => self.held_by_port(member, &pin)?,
-        };
-        match (found, held) {
+        match (found, self.held_by_kernel(member)?) {
+            // The index is another's by now.
             (true, Some(false)) => Ok(false),
             (false, Some(true)) => Err(Error::Unreachable { ifname: member.host.to_string() }),
             (found, _) => Ok(found),
         }
     }
 
-    /// Where netlink attached: the program runs there, or the interface's entry stands in `ports`, from which
-    /// the kernel takes it when the interface goes. `None` if neither can be told.
-    fn held_by_port(&self, member: &Member, pin: &Path) -> Result<Option<bool>> {
-        if !pins::exists(pin) || !tables::all_there(&member.segment)? {
+    /// Whether the kernel still has the very interface that was joined: our program runs on it, or its
+    /// entry stands in `ports`, which goes with it. `None` if neither can be told.
+    fn held_by_kernel(&self, member: &Member) -> Result<Option<bool>> {
+        let pin = MemberPins::of(&member.segment, &member.host).forward();
+        if !pins::exists(&pin) {
             return Ok(None);
         }
-        let runs = self.attached(&member.host, member.attach, pin)?;
-        Ok(Some(runs || tables::allowed(&member.segment, &member.host)?))
+        if self.attached(&member.host, member.attach, &pin)? {
+            return Ok(Some(true));
+        }
+        match tables::all_there(&member.segment)? {
+            true => tables::allowed(&member.segment, &member.host).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// The state of a feature of the container's end; `None` if it is gone.

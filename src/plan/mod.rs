@@ -40,3 +40,14 @@ pub struct Plan {
     /// What the user should know.
     pub warnings: Vec<String>,
 }
+
+impl Plan {
+    /// Whose record goes, though nobody asked for it: what is gone, or on another bridge.
+    pub fn left_out(&self) -> impl Iterator<Item = &Member> {
+        let undone = self.clear.iter().chain(&self.actions).filter_map(|action| match action {
+            Action { sense: Sense::Undo, fact: Fact::Record(member) } => Some(member.as_ref()),
+            _ => None,
+        });
+        undone.filter(|left| !self.members.iter().any(|member| member.host == left.host))
+    }
+}

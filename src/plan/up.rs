@@ -25,26 +25,27 @@ pub fn up(
     let segment = &chosen.segment;
     let named = |member: &Member| chosen.attachments.iter().any(|(_, a)| a.host == member.host);
     // What has been on this bridge, and what is named now wherever it has been.
-    let here: Vec<&Member> = members.iter().filter(|m| m.segment == *segment || named(m)).collect();
+    let (mut live, mut dead) = (Vec::new(), Vec::new());
+    for member in members.iter().filter(|m| m.segment == *segment || named(m)) {
+        let list = if ground.alive(member)? { &mut live } else { &mut dead };
+        list.push(member.clone());
+    }
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
-        let same = |m: &&&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
-        let before = here.iter().find(same).copied();
+        let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
+        let before = live.iter().find(same);
         wished.push(wish(ways, name, segment, attachment, before, ground)?);
     }
     // What is joined already and not named now stays as it is, with the addresses that it has now.
-    for member in here.iter().filter(|member| !named(member)) {
+    for member in live.iter().filter(|member| !named(member)) {
         wished.extend(again(member, ground)?);
     }
     refuse_shared_addresses(&wished)?;
     if let [alone] = wished.as_slice() {
         return Err(Error::Alone { name: alone.name.clone() });
     }
-    let (mut dead, mut changed) = (Vec::new(), Vec::new());
-    for member in here.into_iter().filter(|member| !wished.contains(member)) {
-        let list = if ground.alive(member)? { &mut changed } else { &mut dead };
-        list.push(member.clone());
-    }
+    live.retain(|member| !wished.contains(member));
+    let changed = live;
     let leaves = |member: &&Member| dead.contains(member) || changed.contains(member);
     let mut staying: Vec<&Member> = members.iter().filter(|member| !leaves(member)).collect();
     staying.extend(&wished);
@@ -53,7 +54,7 @@ pub fn up(
     let clear = down::take_out(&dead, &staying, false, ground)?;
     for member in &wished {
         // What holds now holds no more once it is taken back.
-        let anew = changed.iter().any(|changed| changed.host == member.host);
+        let anew = changed.iter().chain(&dead).any(|leaving| leaving.host == member.host);
         for fact in member.facts() {
             let action = Action { sense: Sense::Make, fact };
             let made = actions.contains(&action);
@@ -69,12 +70,15 @@ pub fn up(
 /// What the direct path goes round, where the kernel would have looked.
 fn warnings(segment: &Segment, ground: Ground) -> Result<Vec<String>> {
     let (netns, _) = ground.present(&segment.bridge)?;
-    let path = "/proc/sys/net/bridge/bridge-nf-call-iptables";
-    let on = netns.run(|| std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1"))?;
+    let on = |family: &str| {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
+        std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")
+    };
     let warning = format!(
         "br_netfilter is on: iptables rules that filter or translate what passes bridge {segment} \
          do not see what is joined; a service address that is translated to a joined container fails"
     );
+    let on = netns.run(|| on("iptables") || on("ip6tables"))?;
     Ok(on.then_some(warning).into_iter().collect())
 }
 
@@ -87,7 +91,13 @@ fn again(member: &Member, ground: Ground) -> Result<Option<Member>> {
     }
     let Member { datapath, checksum, attach, .. } = *member;
     let ways = Ways { datapath, checksum, attach, force: false };
-    wish(ways, &member.name, &member.segment, &attachment, Some(member), ground).map(Some)
+    match wish(ways, &member.name, &member.segment, &attachment, Some(member), ground) {
+        // The user's --force is not for what is not named.
+        Err(Error::Occupied { ifname, by }) => {
+            Err(Error::OccupiedMember { name: member.name.clone(), ifname, by })
+        }
+        wished => wished.map(Some),
+    }
 }
 
 fn refuse_shared_addresses(members: &[Member]) -> Result<()> {

@@ -3,7 +3,8 @@
 //! A sending stack leaves TCP and UDP checksums to the device (`CHECKSUM_PARTIAL`): the field holds
 //! the folded sum of the pseudo-header, not complemented. [`complete`] does what a device would do:
 //! sum the segment as it stands, that seed included, fold, complement, store. A checksum that is
-//! whole is never touched, so what was corrupt stays corrupt.
+//! whole is not touched, so what was corrupt stays corrupt (but for the one in 65 536 whose wrong
+//! checksum happens to be the pseudo-header's sum).
 //!
 //! All sums are of native-order words: the one's complement sum does not care (RFC 1071, 2.B).
 

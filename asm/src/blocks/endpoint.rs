@@ -13,9 +13,7 @@ use crate::xdp;
 pub mod value {
     /// Index of the container's host-side veth, `u32` in the machine's order: a key of `ports`.
     pub const IFINDEX: i16 = 0;
-    /// Two bytes of zero, so that the address's last four are aligned.
-    pub const PAD: i16 = 4;
-    /// The container's own Ethernet address, 6 bytes.
+    /// The container's own Ethernet address, 6 bytes, after two of zero: its last four are aligned.
     pub const MAC: i16 = 6;
     /// Bytes of a value.
     pub const SIZE: usize = 12;
