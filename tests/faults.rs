@@ -17,7 +17,7 @@ const CALLS: [(&str, &str, usize); 5] = [
     ("/^bpf$", "ENOMEM", 2),
     ("/^ioctl$", "EIO", 5),
     ("/^mkdir(at)?$", "ENOSPC", 1),
-    ("/^(rename(at2?)?|fsync)$", "EIO", 1),
+    ("/^(linkat|fsync)$", "EIO", 1),
     ("/^(unlink(at)?|rmdir)$", "EIO", 1),
 ];
 /// More calls than there are of any kind in one run.
