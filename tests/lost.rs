@@ -179,6 +179,23 @@ fn all_pins() {
     });
 }
 
+#[test]
+fn the_pin_of_the_counters() {
+    lab("the_pin_of_the_counters", |lab| {
+        let pair = lab.pair();
+        lab.xhop(&["up", "a", "b"]).ok();
+        let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", "veth-a"]);
+        let pin = segment().join(link[0]["ifindex"].to_string()).join("stats");
+        fs::remove_file(&pin).expect("the counters' pin");
+        lab.xhop(&["up", "a", "b"]).ok();
+        let before = lab.counted("netns:a", "forwarded");
+        pair.bridge.is_bypassed(&pair.a, &pair.b);
+        assert!(lab.counted("netns:a", "forwarded") > before, "the new counters are used");
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!(lab.own_files(), "");
+    });
+}
+
 /// Detaches the program of `veth` behind xhop's back; its pin stays.
 fn detach(lab: &Lab, veth: &str) {
     let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", veth]);

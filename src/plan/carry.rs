@@ -5,6 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use xhop_asm::blocks::count;
 use xhop_asm::programs::{self, Checksum};
 
@@ -198,7 +199,18 @@ fn attach_forward(
     };
     let maps = program.maps().iter().map(map).collect::<Result<Vec<_>>>()?;
     let prog = Prog::load(&program, ProgType::Xdp, &maps.iter().collect::<Vec<_>>())?;
-    ground.attach(&prog, at, attach, &member.forward())
+    ground.attach(&prog, at, attach, &member.forward()).map_err(|error| explain(error, at))
+}
+
+/// What a refused attachment to a host's end means, where the kernel's answer has one meaning here.
+fn explain(error: Error, at: &Interface) -> Error {
+    let ifname = at.name.clone();
+    match error.errno() {
+        Some(Errno::EOPNOTSUPP) => Error::NoNativeXdp { ifname },
+        Some(Errno::ERANGE) => Error::PeerMtu { ifname },
+        Some(Errno::EBUSY) => Error::Occupied { ifname, by: "a program".into() },
+        _ => error,
+    }
 }
 
 /// Marks that the mount is ours to undo.

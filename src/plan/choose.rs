@@ -43,9 +43,8 @@ fn shared_bridge(containers: &[Container]) -> Result<Interface> {
                 on.push(bridge.interface.clone());
             }
         }
-        let host = || container.attachments.first().map_or(String::new(), |a| a.host.name.clone());
         match on.is_empty() {
-            true => Err(Error::NoBridge { name: container.name.clone(), host: host() }),
+            true => Err(no_bridge(container)),
             false => Ok(on),
         }
     };
@@ -79,6 +78,11 @@ fn shared_bridge(containers: &[Container]) -> Result<Interface> {
     }
 }
 
+fn no_bridge(container: &Container) -> Error {
+    let host = container.attachments.first().map_or(String::new(), |a| a.host.name.clone());
+    Error::NoBridge { name: container.name.clone(), host }
+}
+
 fn the_one_on<'a>(container: &'a Container, bridge: &Interface) -> Result<&'a Attachment> {
     let on = |a: &&Attachment| a.bridge.as_ref().is_some_and(|b| b.interface == *bridge);
     let mut found = container.attachments.iter().filter(on);
@@ -88,7 +92,7 @@ fn the_one_on<'a>(container: &'a Container, bridge: &Interface) -> Result<&'a At
             name: container.name.clone(),
             candidates: format!("veth:{}, veth:{}", one.host.name, other.host.name),
         }),
-        _ => Err(Error::NoBridge { name: container.name.clone(), host: String::new() }),
+        (None, _) => Err(no_bridge(container)),
     }
 }
 

@@ -126,8 +126,7 @@ impl<'a> Ground<'a> {
     /// Attaches natively and pins; what the pin holds is replaced, with no packet in between.
     pub fn attach(&self, prog: &Prog, at: &Interface, attach: Attach, pin: &Path) -> Result<()> {
         let old = self.held(at, attach, pin)?;
-        let (netns, found) = self.present(at)?;
-        let refused = |error| explain(error, &found);
+        let (netns, _) = self.present(at)?;
         match (attach, old) {
             (Attach::Link, Some(old)) => match pins::open_link(pin)? {
                 Some(link) => link.update(prog, &old),
@@ -136,7 +135,7 @@ impl<'a> Ground<'a> {
             (Attach::Link, None) => {
                 pins::remove(pin)?;
                 let made = netns.run(|| Link::create_xdp(prog, at.ifindex, XdpMode::Native))?;
-                made.map_err(refused)?.pin(pin)
+                made?.pin(pin)
             }
             (Attach::Netlink, old) => {
                 // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
@@ -144,7 +143,7 @@ impl<'a> Ground<'a> {
                 prog.pin(pin)?;
                 let rtnl = Rtnl::open_in(netns)?;
                 let mode = XdpMode::Native;
-                rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref()).map_err(refused)
+                rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref())
             }
         }
     }
@@ -235,16 +234,4 @@ impl<'a> Ground<'a> {
 
 fn runs(link: &LinkInfo, prog_id: u32) -> bool {
     link.xdp.iter().any(|attached| attached.prog_id == prog_id)
-}
-
-/// What a refused attachment means, for those answers of the kernel that have one meaning here.
-fn explain(error: Error, link: &LinkInfo) -> Error {
-    use nix::errno::Errno;
-    let ifname = link.name.clone();
-    match error.errno() {
-        Some(Errno::EOPNOTSUPP) => Error::NoNativeXdp { ifname },
-        Some(Errno::ERANGE) => Error::PeerMtu { ifname },
-        Some(Errno::EBUSY) => Error::Occupied { ifname, by: "a program".into() },
-        _ => error,
-    }
 }

@@ -53,6 +53,9 @@ fn open(segment: &Segment, decl: &MapDecl) -> Result<Option<Map>> {
 
 /// Whether a member's program uses the maps that are pinned, not others that were pinned before.
 pub fn uses_these(segment: &Segment, member: &MemberPins, prog: &Prog) -> Result<bool> {
+    if !pins::exists(&member.stats()) {
+        return Ok(false);
+    }
     let mut pinned = vec![member.open_stats()?.info().id];
     for decl in Segment::maps() {
         match open(segment, &decl)? {

@@ -26,6 +26,7 @@ use std::time::{Duration, Instant};
 pub use command::{Output, Running, XHOP};
 pub use counters::{Counters, LinkStats};
 pub use docker::{Docker, TOOLS as DOCKER_TOOLS};
+pub use skip::not_tried;
 pub use snapshot::assert_same;
 pub use space::Where;
 pub use topology::{Bridge, Container, Pair};

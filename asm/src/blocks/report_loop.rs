@@ -7,8 +7,8 @@ use crate::helper::Helper;
 use crate::net::{eth, ipv4};
 use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, R5, R9, Reg};
 
-/// The report's program, as clang 14 compiles its C (`-O2`), instruction by
-/// instruction. `r0` = the checksum, complemented, of an IPv4 segment that starts 34 bytes into the
+/// The report's routine in C, as clang 14 compiles it (`-O2`): its loop instruction by instruction, what
+/// stands before and after in substance. `r0` = the checksum, complemented, of an IPv4 segment that starts 34 bytes into the
 /// packet and ends with the frame.
 ///
 /// Four `bpf_csum_diff` for the pseudo-header, then two bytes at a time up to the frame's end. Needs
