@@ -4,8 +4,9 @@ mod lab;
 
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use lab::{HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_with};
+use lab::{HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_with, wait_until};
 
 const ATTACHES: [&str; 2] = ["link", "netlink"];
 
@@ -82,6 +83,13 @@ fn lose_forward_pin(lab: &Lab, veth: &str) {
     fs::remove_file(pin).expect("the pin");
 }
 
+/// The kernel lets go of a link some time after its last pin.
+fn program_goes(lab: &Lab, veth: &str) {
+    wait_until(Duration::from_secs(10), "the link goes with its pin", || {
+        lab.xdp_on(HOST, veth).is_none()
+    });
+}
+
 /// The pin held the link, and the link the program.
 #[test]
 fn the_pin_of_a_link() {
@@ -90,7 +98,7 @@ fn the_pin_of_a_link() {
         let before = lab.everything();
         lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
         lose_forward_pin(lab, "veth-b");
-        assert_eq!(lab.xdp_on(HOST, "veth-b"), None);
+        program_goes(lab, "veth-b");
         assert_eq!(lab.state("netns:b"), "detached");
         lab.xhop(&["down", "--all"]).ok();
         assert_same(&before, &lab.everything());
@@ -169,6 +177,8 @@ fn all_pins() {
         for again in [true, false] {
             lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
             fs::remove_dir_all("/sys/fs/bpf/xhop").expect("our pins");
+            program_goes(lab, "veth-a");
+            program_goes(lab, "veth-b");
             if again {
                 lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
                 pair.bridge.is_bypassed(&pair.a, &pair.b);
