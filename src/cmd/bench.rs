@@ -1,10 +1,10 @@
 //! `xhop bench`: what the programs cost.
 
 use serde::Serialize;
-use xhop_asm::programs::{self, Method};
+use xhop_asm::programs::{Method, Shipped};
 
 use super::{need_privileges, print_json, say};
-use crate::sys::bpf::{Prog, ProgType, TestRun};
+use crate::sys::bpf::{Prog, TestRun};
 use crate::table::{Align, Table, ratio};
 use crate::{Error, Result};
 
@@ -48,10 +48,7 @@ struct Answer<'a> {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
-    let load = |method| {
-        let program = programs::measure(method).map_err(Error::Assemble)?;
-        Prog::load(&program, ProgType::Xdp, &[])
-    };
+    let load = |method| Prog::load(Shipped::Measure(method), &[]);
     let programs = METHODS.into_iter().map(load).collect::<Result<Vec<_>>>()?;
     let measure = |bytes| row(&programs, bytes, args.rounds);
     let rows = SEGMENTS.into_iter().map(measure).collect::<Result<Vec<_>>>()?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use xhop_asm::blocks::count;
-use xhop_asm::programs::{self, Checksum};
+use xhop_asm::programs::{Checksum, Shipped};
 
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
@@ -16,7 +16,7 @@ use super::pins::{self, MemberPins};
 use super::segment::{RUN, Segment};
 use super::{Plan, record, tables};
 use crate::container::Interface;
-use crate::sys::bpf::{Prog, ProgType};
+use crate::sys::bpf::Prog;
 use crate::sys::bpffs::{self, MOUNT_POINT};
 use crate::{Error, Result};
 
@@ -103,8 +103,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Pass { segment, host, at, attach } => {
             let pins = MemberPins::of(segment, host);
             pins.create()?;
-            let program = programs::pass().map_err(Error::Assemble)?;
-            let prog = Prog::load(&program, ProgType::Xdp, &[])?;
+            let prog = Prog::load(Shipped::Pass, &[])?;
             ground.attach(&prog, at, *attach, &pins.pass())
         }
         Fact::Foreign { segment, at, replaced } => {
@@ -187,18 +186,18 @@ fn attach_forward(
 ) -> Result<()> {
     let member = MemberPins::of(segment, at);
     member.create()?;
-    let program = programs::forward(match checksum {
+    let forward = Shipped::Forward(match checksum {
         ChecksumWay::Complete => Checksum::Complete,
         ChecksumWay::OffloadOff | ChecksumWay::None => Checksum::Keep,
-    })
-    .map_err(Error::Assemble)?;
+    });
+    let program = forward.program().map_err(Error::Assemble)?;
     let stats = count::stats();
     let map = |decl: &xhop_asm::MapDecl| match *decl == stats {
         true => pins::ensure_map(&member.stats(), decl),
         false => pins::open_map(&segment.pins().join(decl.name), decl),
     };
     let maps = program.maps().iter().map(map).collect::<Result<Vec<_>>>()?;
-    let prog = Prog::load(&program, ProgType::Xdp, &maps.iter().collect::<Vec<_>>())?;
+    let prog = Prog::load(forward, &maps.iter().collect::<Vec<_>>())?;
     ground.attach(&prog, at, attach, &member.forward()).map_err(|error| explain(error, at))
 }
 

@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use xhop::sys::bpf::{Link, Prog, ProgType, XdpMode};
+use xhop::sys::bpf::{Link, Prog, XdpMode};
 use xhop::sys::netlink::Rtnl;
 use xhop::sys::netns::Netns;
-use xhop_asm::{Assembler, R0, xdp};
+use xhop_asm::{Assembler, ByteOrder, R0, xdp};
 
+use super::raw_load::load_xdp;
 use super::{Lab, Where};
 
 impl Lab {
@@ -53,5 +54,6 @@ fn foreign() -> Prog {
     asm.mov(R0, xdp::DROP, "not what is returned");
     asm.mov(R0, xdp::PASS, "verdict");
     asm.exit("done");
-    Prog::load(&asm.finish().expect("assembles"), ProgType::Xdp, &[]).expect("loads")
+    let program = asm.finish().expect("assembles");
+    load_xdp("foreign", &program.bytes(ByteOrder::NATIVE), &[]).expect("loads")
 }

@@ -7,6 +7,7 @@
 //! The decision is made first and no byte is written before it: what is not understood, or not known,
 //! leaves the program as it came and the bridge works as ever.
 
+use super::Shipped;
 use crate::Label;
 use crate::assembler::Assembler;
 use crate::blocks::count::{self, Verdict};
@@ -43,10 +44,7 @@ struct Exits {
 
 /// The program, by what it does about checksums.
 pub fn forward(checksum: Checksum) -> Result<Program, Error> {
-    let mut asm = Assembler::new(match checksum {
-        Checksum::Keep => "forward",
-        Checksum::Complete => "forward+complete",
-    });
+    let mut asm = Assembler::new(Shipped::Forward(checksum).name());
     let exits = Exits {
         pass: asm.label("pass"),
         stale: asm.label("stale"),

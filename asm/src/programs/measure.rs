@@ -3,6 +3,7 @@
 //! It changes nothing, so that it can run a million times on one packet, and returns the checksum as
 //! its verdict, so that a routine that is fast and wrong is caught. Never attached.
 
+use super::Shipped;
 use crate::assembler::Assembler;
 use crate::blocks::report_loop::report_loop;
 use crate::blocks::{END, Family, PKT, checksum, parse};
@@ -29,11 +30,7 @@ pub enum Method {
 /// The program: for a TCP segment in a plain IPv4 frame its checksum in network order as a native
 /// number; `XDP_ABORTED` for any frame that is none.
 pub fn measure(method: Method) -> Result<Program, Error> {
-    let mut asm = Assembler::new(match method {
-        Method::Empty => "measure+empty",
-        Method::Complete => "measure+complete",
-        Method::ReportLoop => "measure+report-loop",
-    });
+    let mut asm = Assembler::new(Shipped::Measure(method).name());
     let other = asm.label("other");
     parse::context(&mut asm, R9);
     asm.mov(R2, PKT, "the packet");

@@ -3,7 +3,9 @@
 mod forward;
 mod measure;
 mod pass;
+mod shipped;
 
 pub use forward::{Checksum, forward};
 pub use measure::{Method, measure};
 pub use pass::pass;
+pub use shipped::{Hook, Shipped};

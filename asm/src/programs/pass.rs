@@ -3,6 +3,7 @@
 //! On a container's eth0 its mere presence makes the veth poll with NAPI, without which a native
 //! redirect to the host side is dropped (drivers/net/veth.c, `veth_xdp_xmit`).
 
+use super::Shipped;
 use crate::assembler::Assembler;
 use crate::error::Error;
 use crate::program::Program;
@@ -11,7 +12,7 @@ use crate::xdp;
 
 /// The program. No maps, no reads, no writes.
 pub fn pass() -> Result<Program, Error> {
-    let mut asm = Assembler::new("pass");
+    let mut asm = Assembler::new(Shipped::Pass.name());
     asm.mov(R0, xdp::PASS, "verdict: the kernel takes it");
     asm.exit("done");
     asm.finish()

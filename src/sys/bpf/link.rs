@@ -176,14 +176,14 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::bpf::{ObjKind, ProgType, ids};
+    use crate::sys::bpf::{ObjKind, ids};
     use crate::sys::netlink::Rtnl;
     use crate::sys::netns::Netns;
     use crate::sys::testing::{in_new_netns, privileged};
     use xhop_asm::{Assembler, Program, R0, programs, xdp};
 
     fn load(program: &Program) -> (Prog, u32) {
-        let prog = Prog::load(program, ProgType::Xdp, &[]).expect("loads");
+        let prog = Prog::load_any(program, &[]).expect("loads");
         let id = prog.info().expect("info").id;
         (prog, id)
     }

@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
+use xhop_asm::programs::{Hook, Shipped};
 use xhop_asm::{ByteOrder, Insn, Program};
 
 use super::{Attr, Cmd, Map, Prog, addr, addr_mut, bpf_fd_charged, obj_name, raw};
@@ -11,36 +12,12 @@ use crate::{Error, Result};
 
 /// Of the tool's own code, as the kernel wants it said.
 const LICENSE: &[u8] = b"MIT\0";
-/// The program takes packets of more than one buffer (kernels from 5.18).
-const BPF_F_XDP_HAS_FRAGS: u32 = 1 << 5;
 /// The first try for a log; most fit.
 const LOG_SIZE: usize = 64 << 10;
 /// The kernel's own limit (kernel/bpf/log.c, `bpf_verifier_log_attr_valid`).
 const LOG_SIZE_MAX: usize = (u32::MAX >> 2) as usize;
 /// The verifier gives up with EAGAIN when a signal is pending; so often it is asked again.
 const LOAD_TRIES: usize = 5;
-
-/// The hook that a program is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProgType {
-    /// `BPF_PROG_TYPE_XDP`
-    Xdp,
-    /// The same with `BPF_F_XDP_HAS_FRAGS`.
-    XdpFrags,
-    /// `BPF_PROG_TYPE_SCHED_CLS`: tc.
-    SchedCls,
-}
-
-impl ProgType {
-    /// The kernel's number and the load flags.
-    const fn attr(self) -> (u32, u32) {
-        match self {
-            Self::Xdp => (6, 0),
-            Self::XdpFrags => (6, BPF_F_XDP_HAS_FRAGS),
-            Self::SchedCls => (3, 0),
-        }
-    }
-}
 
 /// How the loaded instructions name their maps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,30 +61,41 @@ struct LoadAttr {
 unsafe impl Attr for LoadAttr {}
 
 impl Prog {
-    /// Loads a program with its maps, in the order of [`Program::maps`].
+    /// Loads a program with its maps, in the order of [`Program::maps`]. What is not
+    /// [`Shipped`] can't be loaded.
     ///
     /// The canonical bytes are tried first; a kernel without `fd_array` gets them patched. A
     /// refusal by the verifier comes with its whole log.
-    pub fn load(program: &Program, prog_type: ProgType, maps: &[&Map]) -> Result<Self> {
-        check_maps(program, maps)?;
-        let mut request = Request {
-            program,
-            prog_type,
-            insns: program.bytes(ByteOrder::NATIVE),
-            fd_array: maps.iter().map(raw).collect(),
-        };
-        let mut map_refs = MapRefs::Index;
-        let mut loaded = request.submit(&mut []);
-        // Before 5.14: E2BIG, since we pass more than its attribute has. EINVAL where its
-        // attribute is as long, but for another command.
-        if matches!(loaded, Err(Errno::E2BIG | Errno::EINVAL)) && !maps.is_empty() {
-            request.patch();
-            map_refs = MapRefs::Patched;
-            loaded = request.submit(&mut []);
-        }
-        let fd = loaded.or_else(|errno| request.explain(errno))?;
-        Ok(Self::from_load(fd, map_refs))
+    pub fn load(shipped: Shipped, maps: &[&Map]) -> Result<Self> {
+        load(&shipped.program().map_err(Error::Assemble)?, shipped.hook(), maps)
     }
+
+    /// Loads what is in no list: what tests put together.
+    #[cfg(test)]
+    pub(crate) fn load_any(program: &Program, maps: &[&Map]) -> Result<Self> {
+        load(program, Hook::Xdp, maps)
+    }
+}
+
+fn load(program: &Program, hook: Hook, maps: &[&Map]) -> Result<Prog> {
+    check_maps(program, maps)?;
+    let mut request = Request {
+        program,
+        hook,
+        insns: program.bytes(ByteOrder::NATIVE),
+        fd_array: maps.iter().map(raw).collect(),
+    };
+    let mut map_refs = MapRefs::Index;
+    let mut loaded = request.submit(&mut []);
+    // Before 5.14: E2BIG, since we pass more than its attribute has. EINVAL where its
+    // attribute is as long, but for another command.
+    if matches!(loaded, Err(Errno::E2BIG | Errno::EINVAL)) && !maps.is_empty() {
+        request.patch();
+        map_refs = MapRefs::Patched;
+        loaded = request.submit(&mut []);
+    }
+    let fd = loaded.or_else(|errno| request.explain(errno))?;
+    Ok(Prog::from_load(fd, map_refs))
 }
 
 /// The maps must be those that the program declares, or its accesses mean something else; and
@@ -135,7 +123,7 @@ fn check_maps(program: &Program, maps: &[&Map]) -> Result<()> {
 /// What is asked of the kernel when a program is loaded.
 struct Request<'a> {
     program: &'a Program,
-    prog_type: ProgType,
+    hook: Hook,
     insns: Vec<u8>,
     /// Descriptors of the maps. The kernel reads it at the indices in the instructions, which
     /// `check_maps` has found to be within it.
@@ -145,16 +133,14 @@ struct Request<'a> {
 impl Request<'_> {
     /// Loads; the log, if `log` is not empty, ends with a NUL.
     fn submit(&self, log: &mut [u8]) -> nix::Result<OwnedFd> {
-        let (prog_type, prog_flags) = self.prog_type.attr();
         let mut attr = LoadAttr {
-            prog_type,
+            prog_type: self.hook as u32,
             insn_cnt: (self.insns.len() / SLOT) as u32,
             insns: addr(&self.insns),
             license: addr(LICENSE),
             log_level: u32::from(!log.is_empty()),
             log_size: log.len() as u32,
             log_buf: if log.is_empty() { 0 } else { addr_mut(log) },
-            prog_flags,
             prog_name: obj_name(&format!("xhop_{}", self.program.name())),
             fd_array: if self.fd_array.is_empty() { 0 } else { addr(&self.fd_array) },
             ..LoadAttr::default()
@@ -259,7 +245,7 @@ mod tests {
             ids.sort();
             ids
         };
-        let prog = Prog::load(&program, ProgType::Xdp, &refs).expect("loads");
+        let prog = Prog::load_any(&program, &refs).expect("loads");
         assert_eq!(sorted(&prog), ids);
         let old = crate::sys::kernel::release().expect("uname") < (5, 14);
         assert_eq!(prog.map_refs() == Some(MapRefs::Patched), old);
@@ -267,7 +253,7 @@ mod tests {
         // What an old kernel gets loads on a new one too.
         let insns = program.bytes(ByteOrder::NATIVE);
         let fd_array = refs.iter().map(raw).collect();
-        let mut request = Request { program: &program, prog_type: ProgType::Xdp, insns, fd_array };
+        let mut request = Request { program: &program, hook: Hook::Xdp, insns, fd_array };
         request.patch();
         assert!(request.fd_array.is_empty());
         let fd = request.submit(&mut []).expect("loads");
@@ -281,7 +267,7 @@ mod tests {
         }
         let program = reads_map();
         let maps = maps_of(&program);
-        let load = |maps: &[&Map]| Prog::load(&program, ProgType::Xdp, maps);
+        let load = |maps: &[&Map]| Prog::load_any(&program, maps);
         assert!(matches!(load(&[&maps[0]]), Err(Error::ProgramMaps { index: 1, .. })));
         let wide = Map::create(&MapDecl { value_size: 8, ..program.maps()[0].clone() });
         let wide = wide.expect("create");
@@ -292,7 +278,7 @@ mod tests {
         let stray = program.lines().iter().find(|line| matches!(line.insn, Insn::LoadMap { .. }));
         asm.emit(stray.expect("has one").insn, "a map of another program");
         let stray = asm.finish().expect("assembles");
-        let error = Prog::load(&stray, ProgType::Xdp, &[]).expect_err("no maps");
+        let error = Prog::load_any(&stray, &[]).expect_err("no maps");
         assert!(matches!(error, Error::ProgramMaps { index: 0, .. }), "{error}");
     }
 
@@ -303,20 +289,20 @@ mod tests {
         }
         // Long enough that the first buffer can't hold the log; r2 is not initialised.
         let mut asm = Assembler::new("long");
-        for _ in 0..6000 {
-            asm.mov(R0, 1, "padding");
+        for n in 0..6000 {
+            asm.mov(R0, n, "a line of the log");
         }
         asm.mov(R0, R2, "reads nothing");
         asm.exit("done");
         let program = asm.finish().expect("assembles");
-        match Prog::load(&program, ProgType::Xdp, &[]) {
-            Err(Error::Verifier { errno: Errno::EACCES, log, .. }) => {
-                assert!(log.len() > LOG_SIZE, "{} bytes", log.len());
-                // Newer kernels name the function before its first instruction.
-                assert!(log.starts_with("0: ") || log.contains("\n0: "), "{log}");
-                assert!(log.contains("R2 !read_ok"), "{log}");
-            }
-            other => panic!("{other:?}"),
+        let error = Prog::load_any(&program, &[]).expect_err("refused");
+        assert_eq!(error.errno(), Some(Errno::EACCES));
+        let shown = error.to_string();
+        assert!(shown.len() > LOG_SIZE, "{} bytes", shown.len());
+        for n in 0..6000 {
+            assert!(shown.contains(&format!("\n{n}: ")), "line {n} is missing");
         }
+        assert!(shown.lines().next().is_some_and(|line| line.contains("program long")));
+        assert!(shown.contains("R2 !read_ok"), "{}", &shown[shown.len() - 300..]);
     }
 }

@@ -19,7 +19,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use crate::{Error, Result};
 
 pub use link::{Link, LinkInfo, XdpMode};
-pub use load::{MapRefs, ProgType};
+pub use load::MapRefs;
 pub use map::{Map, MapInfo, possible_cpus};
 pub use prog::{Prog, ProgInfo, TestResult, TestRun, XdpMd};
 
@@ -278,7 +278,7 @@ mod tests {
             bpffs::ensure(dir).expect("mounts");
             let at = |name| dir.join(name);
             Map::create(&decl).expect("create").pin(&at("map")).expect("pins");
-            let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+            let prog = Prog::load_any(&program, &[]).expect("loads");
             prog.pin(&at("prog")).expect("pins");
             let id = prog.info().expect("info").id;
             drop(prog);

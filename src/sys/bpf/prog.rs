@@ -106,6 +106,13 @@ struct RawInfo {
     name: [u8; 16],
 }
 
+impl From<OwnedFd> for Prog {
+    /// A program that somebody else has loaded.
+    fn from(fd: OwnedFd) -> Self {
+        Self { fd, map_refs: None }
+    }
+}
+
 impl AsFd for Prog {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -191,7 +198,6 @@ impl Prog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::bpf::ProgType;
     use crate::sys::kernel::release;
     use crate::sys::testing::privileged;
     use nix::errno::Errno;
@@ -203,7 +209,7 @@ mod tests {
             return;
         }
         let program = programs::pass().expect("assembles");
-        let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+        let prog = Prog::load_any(&program, &[]).expect("loads");
         let info = prog.info().expect("info");
         assert_eq!((info.name.as_str(), info.map_ids.len()), ("xhop_pass", 0));
         // SHA-1 until 6.17, SHA-256 since.
@@ -230,7 +236,7 @@ mod tests {
         asm.load(R0, R1.u32(xdp::xdp_md::INGRESS_IFINDEX), "verdict: where it came in");
         asm.exit("done");
         let program = asm.finish().expect("assembles");
-        let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+        let prog = Prog::load_any(&program, &[]).expect("loads");
         if release().expect("uname") < (5, 15) {
             let run = TestRun { data_in: &[0; 64], ctx_in: Some(XdpMd::default()), repeat: 1 };
             assert_eq!(

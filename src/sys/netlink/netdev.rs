@@ -61,7 +61,7 @@ fn first_attr<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::bpf::{Link, Prog, ProgType, XdpMode};
+    use crate::sys::bpf::{Link, Prog, XdpMode};
     use crate::sys::netlink::Rtnl;
     use crate::sys::testing::{in_new_netns, privileged};
     use xhop_asm::programs;
@@ -84,7 +84,7 @@ mod tests {
             };
             assert_eq!(before & NETDEV_XDP_ACT_NDO_XMIT, 0);
             let program = programs::pass().expect("assembles");
-            let prog = Prog::load(&program, ProgType::Xdp, &[]).expect("loads");
+            let prog = Prog::load_any(&program, &[]).expect("loads");
             rtnl.set_up(index("a"), true).expect("up");
             rtnl.set_up(index("b"), true).expect("up");
             let _link = Link::create_xdp(&prog, index("a"), XdpMode::Native).expect("attaches");

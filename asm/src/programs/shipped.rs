@@ -1,0 +1,70 @@
+//! The list of all programs. The loader takes a name from it and nothing else, so what is not here
+//! can't reach a kernel.
+
+use super::{Checksum, Method, forward, measure, pass};
+use crate::error::Error;
+use crate::program::Program;
+
+/// A program in one configuration.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Shipped {
+    /// [`pass`]
+    Pass,
+    /// [`forward`]
+    Forward(Checksum),
+    /// [`measure`]
+    Measure(Method),
+}
+
+/// Where in the kernel a program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[repr(u32)]
+pub enum Hook {
+    /// `BPF_PROG_TYPE_XDP` (`enum bpf_prog_type`, include/uapi/linux/bpf.h)
+    Xdp = 6,
+}
+
+impl Shipped {
+    /// Every one there is.
+    pub const ALL: [Self; 6] = [
+        Self::Pass,
+        Self::Forward(Checksum::Keep),
+        Self::Forward(Checksum::Complete),
+        Self::Measure(Method::Empty),
+        Self::Measure(Method::Complete),
+        Self::Measure(Method::ReportLoop),
+    ];
+
+    /// Its name with its configuration, which is its [`Program::name`].
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Forward(Checksum::Keep) => "forward",
+            Self::Forward(Checksum::Complete) => "forward+complete",
+            Self::Measure(Method::Empty) => "measure+empty",
+            Self::Measure(Method::Complete) => "measure+complete",
+            Self::Measure(Method::ReportLoop) => "measure+report-loop",
+        }
+    }
+
+    /// The one with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|shipped| shipped.name() == name)
+    }
+
+    /// Where it runs.
+    pub const fn hook(self) -> Hook {
+        match self {
+            Self::Pass | Self::Forward(_) | Self::Measure(_) => Hook::Xdp,
+        }
+    }
+
+    /// Its instructions. An error is a fault of the generator.
+    pub fn program(self) -> Result<Program, Error> {
+        match self {
+            Self::Pass => pass(),
+            Self::Forward(checksum) => forward(checksum),
+            Self::Measure(method) => measure(method),
+        }
+    }
+}
