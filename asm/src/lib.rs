@@ -5,7 +5,7 @@
 //! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
 
 mod assembler;
-mod decode;
+mod disasm;
 pub mod error;
 mod helper;
 pub mod insn;
@@ -22,9 +22,10 @@ pub mod blocks;
 pub mod programs;
 
 pub use assembler::{Assembler, Why};
+pub use disasm::{Item, disassemble};
 pub use error::{DecodeError, Error};
-pub use helper::{HELPERS, Helper};
-pub use insn::{AluOp, ByteOrder, Insn, Width};
+pub use helper::Helper;
+pub use insn::{AluOp, AtomicOp, ByteOrder, FetchOp, Insn, Slot, Width};
 pub use label::{Bound, Label, Target};
 pub use map::{MapDecl, MapIndex, MapKind, MapShape};
 pub use program::{Line, Mark, Program};
