@@ -28,7 +28,7 @@ impl Machine<'_> {
                 let field = (addr.id == 0).then_some(Field { off, len: size, swapped: false });
                 Ok(Value::Scalar(Scalar { field, ..Scalar::loaded(mem.size.bytes()) }))
             }
-            Value::MapValue { map, off } => {
+            Value::Looked { map, off } => {
                 self.map_value(map, off + i32::from(mem.off), size, Way::Read)?;
                 Ok(Value::Scalar(Scalar::loaded(mem.size.bytes())))
             }
@@ -53,7 +53,7 @@ impl Machine<'_> {
                 state.headers.forget(bytes.start, bytes.end);
                 Ok(())
             }
-            Value::MapValue { map, off } => {
+            Value::Looked { map, off } => {
                 self.map_value(map, off + i32::from(mem.off), size, Way::Write)
             }
             other => no_memory(other, mem),
@@ -77,7 +77,7 @@ impl Machine<'_> {
                 Ok(())
             }
             Value::Packet(addr) => self.packet(state, addr, 0, size, Way::Read).map(drop),
-            Value::MapValue { map, off } => self.map_value(map, off, size, Way::Read),
+            Value::Looked { map, off } => self.map_value(map, off, size, Way::Read),
             other => broken(Rule::Call, format!("is given {} where it reads", other.kind())),
         }
     }
@@ -155,7 +155,10 @@ impl Machine<'_> {
     fn stack_range(&mut self, at: i32, size: u32) -> Checked<()> {
         if at < -STACK || at + size as i32 > 0 {
             let end = at + size as i32;
-            return broken(Rule::Stack, format!("bytes {at}..{end} of the stack, which is -512..0"));
+            return broken(
+                Rule::Stack,
+                format!("bytes {at}..{end} of the stack, which is -512..0"),
+            );
         }
         self.facts.stack = self.facts.stack.max(at.unsigned_abs());
         Ok(())
@@ -196,10 +199,9 @@ impl Machine<'_> {
 
 fn no_memory<T>(base: Value, mem: Mem) -> Checked<T> {
     match base {
-        Value::MaybeValue { .. } => broken(
-            Rule::NullCheck,
-            format!("{} may be NULL: compare it with 0 first", mem.base),
-        ),
+        Value::LookedOrNull { .. } => {
+            broken(Rule::NullCheck, format!("{} may be NULL: compare it with 0 first", mem.base))
+        }
         other => broken(Rule::NoPointer, format!("{} holds {}", mem.base, other.kind())),
     }
 }
@@ -222,6 +224,8 @@ fn bits(at: i32, len: usize) -> u8 {
 fn aligned(at: i32, size: Size) -> Checked<()> {
     match at % size.bytes() as i32 {
         0 => Ok(()),
-        _ => broken(Rule::Stack, format!("{} bytes at {at} of the stack: not aligned", size.bytes())),
+        _ => {
+            broken(Rule::Stack, format!("{} bytes at {at} of the stack: not aligned", size.bytes()))
+        }
     }
 }

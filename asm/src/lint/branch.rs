@@ -10,18 +10,23 @@ use crate::reg::{Cond, Operand, Reg, Test};
 /// The longest packet that offsets are tracked in (`MAX_PACKET_OFF`).
 const MAX_PACKET_OFF: u32 = 0xffff;
 
-/// The states after a jump that is taken, and after one that is not; `None` where that can't be.
-pub(super) struct Ways {
-    pub(super) taken: Option<State>,
-    pub(super) not: Option<State>,
+/// Where a conditional jump leads.
+pub(super) enum Ways {
+    /// It is always taken.
+    Taken,
+    /// It never is.
+    Not,
+    /// It may be, or not.
+    Either { taken: Box<State>, not: Box<State> },
 }
 
-pub(super) fn branch(state: State, width: Width, test: Test) -> Checked<Ways> {
+/// Compares; what was before holds on after it.
+pub(super) fn branch(state: &State, width: Width, test: Test) -> Checked<Ways> {
     let left = state.get(test.dst)?;
     let right = state.operand(test.src, width)?;
     match (left, right) {
         (Value::Scalar(a), Value::Scalar(b)) => Ok(numbers(state, width, test, a, b)),
-        (Value::MaybeValue { map, id }, _)
+        (Value::LookedOrNull { map, id }, _)
             if width == Width::W64 && test.src == Operand::Imm(0) =>
         {
             match test.cond {
@@ -47,35 +52,42 @@ pub(super) fn branch(state: State, width: Width, test: Test) -> Checked<Ways> {
 }
 
 fn compared(value: Value) -> Checked<Ways> {
-    broken(Rule::PointerLeak, format!("compares {}: only packet addresses with data_end", value.kind()))
+    broken(
+        Rule::PointerLeak,
+        format!("compares {}: only packet addresses with data_end", value.kind()),
+    )
 }
 
-fn both(state: State) -> Ways {
-    Ways { taken: Some(state.clone()), not: Some(state) }
+fn either(taken: State, not: State) -> Ways {
+    Ways::Either { taken: Box::new(taken), not: Box::new(not) }
+}
+
+fn both(state: &State) -> Ways {
+    either(state.clone(), state.clone())
 }
 
 /// What a lookup gave is compared with NULL.
-fn null_check(state: State, map: u32, id: u32, taken_is_null: bool) -> Ways {
-    let becomes = |mut state: State, value: Value| {
+fn null_check(state: &State, map: u32, id: u32, taken_is_null: bool) -> Ways {
+    let becomes = |value: Value| {
+        let mut state = state.clone();
         for place in state.values_mut() {
-            if matches!(place, Value::MaybeValue { id: other, .. } if *other == id) {
+            if matches!(place, Value::LookedOrNull { id: other, .. } if *other == id) {
                 *place = value;
             }
         }
-        Some(state)
+        state
     };
-    let null = becomes(state.clone(), Value::Scalar(Scalar::exactly(0)));
-    let value = becomes(state, Value::MapValue { map, off: 0 });
+    let null = becomes(Value::Scalar(Scalar::exactly(0)));
+    let value = becomes(Value::Looked { map, off: 0 });
     match taken_is_null {
-        true => Ways { taken: null, not: value },
-        false => Ways { taken: value, not: null },
+        true => either(null, value),
+        false => either(value, null),
     }
 }
 
 /// A packet address is compared with `data_end`: on one way it is known not to be beyond it.
-fn bound(state: State, addr: PacketAddr, on_taken: bool) -> Ways {
-    let other = state.clone();
-    let mut good = state;
+fn bound(state: &State, addr: PacketAddr, on_taken: bool) -> Ways {
+    let (mut good, other) = (state.clone(), state.clone());
     let len = u32::try_from(addr.off).ok().filter(|off| off + addr.max <= MAX_PACKET_OFF);
     for value in good.values_mut() {
         if let (Value::Packet(place), Some(len)) = (value, len) {
@@ -85,29 +97,27 @@ fn bound(state: State, addr: PacketAddr, on_taken: bool) -> Ways {
         }
     }
     match on_taken {
-        true => Ways { taken: Some(good), not: Some(other) },
-        false => Ways { taken: Some(other), not: Some(good) },
+        true => either(good, other),
+        false => either(other, good),
     }
 }
 
-fn numbers(state: State, width: Width, test: Test, a: Scalar, b: Scalar) -> Ways {
+fn numbers(state: &State, width: Width, test: Test, a: Scalar, b: Scalar) -> Ways {
     let (low_a, low_b) = (a.moved(width), b.moved(width));
     // The kernel looks at ranges only where the right side is one number.
     let Some(value) = low_b.known() else { return both(state) };
     match decided(test.cond, low_a, value, width) {
-        Some(true) => Ways { taken: Some(state), not: None },
-        Some(false) => Ways { taken: None, not: Some(state) },
+        Some(true) => Ways::Taken,
+        Some(false) => Ways::Not,
         // On 32 bits of more nothing is learnt.
         None if low_a != a => both(state),
         None => {
-            let mut ways = both(state);
-            if let Some(state) = &mut ways.taken {
-                learn(state, test, a, test.cond, value);
+            let (mut taken, mut not) = (state.clone(), state.clone());
+            learn(&mut taken, test, a, test.cond, value);
+            if let Some(cond) = opposite(test.cond) {
+                learn(&mut not, test, a, cond, value);
             }
-            if let (Some(state), Some(cond)) = (&mut ways.not, opposite(test.cond)) {
-                learn(state, test, a, cond, value);
-            }
-            ways
+            either(taken, not)
         }
     }
 }

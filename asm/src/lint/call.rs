@@ -20,7 +20,7 @@ const CSUM_DIFF_MAX: u64 = 512;
 
 impl Machine<'_> {
     pub(super) fn call(&mut self, state: &mut State, helper: Helper) -> Checked<()> {
-        let named = |(rule, what)| (rule, format!("{}: {what}", helper.name()));
+        let named = |(rule, what)| (rule, format!("{helper}: {what}"));
         let result = match helper.number() {
             1 => self.lookup(state),
             28 => self.csum_diff(state),
@@ -44,7 +44,7 @@ impl Machine<'_> {
         let key_size = self.maps.get(map as usize).map_or(0, |map| map.key_size);
         self.argument(state, state.get(R2)?, key_size)?;
         self.facts.map(map).looked_up = true;
-        Ok(Value::MaybeValue { map, id: self.new_id() })
+        Ok(Value::LookedOrNull { map, id: self.new_id() })
     }
 
     fn redirect_map(&mut self, state: &State) -> Checked<Value> {
@@ -60,7 +60,8 @@ impl Machine<'_> {
     fn csum_diff(&mut self, state: &State) -> Checked<Value> {
         let mut total = 0;
         for (from, len) in [(R1, R2), (R3, R4)] {
-            let Some(size) = number(state, len)?.known().filter(|size| *size <= CSUM_DIFF_MAX) else {
+            let Some(size) = number(state, len)?.known().filter(|size| *size <= CSUM_DIFF_MAX)
+            else {
                 return broken(Rule::Call, format!("{len} is not a length that is known"));
             };
             total += size;

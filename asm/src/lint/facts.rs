@@ -127,7 +127,7 @@ impl Facts {
     /// Each fact with its name, for people; `maps` are the program's.
     pub fn lines(&self, maps: &[MapShape]) -> Vec<(&'static str, String)> {
         let uses = maps.iter().zip(&self.maps).map(|(map, used)| format!("{}: {used}", map.name));
-        let helpers = self.helpers.iter().map(|helper| helper.name());
+        let helpers = self.helpers.iter().map(|helper| helper.name().unwrap_or("unknown"));
         vec![
             ("reads", list(&self.reads)),
             ("writes", list(&self.writes)),

@@ -1,7 +1,7 @@
 //! Instructions by slot, where they lead, and which registers matter where.
 
 use super::finding::{Finding, Rule};
-use super::outside_subset;
+use super::subset;
 use crate::insn::{Insn, SLOT};
 use crate::reg::{AnyReg, Operand};
 
@@ -15,6 +15,8 @@ pub(super) struct Code {
     joins: Vec<bool>,
     /// Bit n: register n may be read before it is written, from this slot on.
     live: Vec<u16>,
+    /// Instructions that can be walked, but not be run.
+    pub(super) disagreed: Vec<Finding>,
 }
 
 impl Code {
@@ -26,16 +28,16 @@ impl Code {
             let what = format!("{count} instructions: not more than {MAX_SLOTS} are looked at");
             return Err(vec![Finding::new(0, Rule::TooComplex, what)]);
         }
-        let mut findings = Vec::new();
+        let (mut findings, mut disagreed) = (Vec::new(), Vec::new());
         let mut slots = Vec::with_capacity(count);
         let mut rest = bytes;
         while !rest.is_empty() {
             let at = slots.len();
             match Insn::decode(rest) {
                 Ok((insn, after)) => {
-                    if let Some(why) = outside_subset(&insn) {
-                        findings.push(Finding::new(at, Rule::Subset, format!("{insn}: {why}")));
-                    }
+                    let note = |why: &str| Finding::new(at, Rule::Subset, format!("{insn}: {why}"));
+                    findings.extend(subset::unknown(&insn).map(note));
+                    disagreed.extend(subset::disagreed(&insn).map(note));
                     slots.push(Some(insn));
                     slots.resize(at + insn.slots(), None);
                     rest = after;
@@ -47,9 +49,12 @@ impl Code {
                 }
             }
         }
-        let mut code = Self { joins: vec![false; slots.len()], live: vec![0; slots.len()], slots };
+        let (joins, live) = (vec![false; slots.len()], vec![0; slots.len()]);
+        let mut code = Self { slots, joins, live, disagreed };
         code.find_joins(&mut findings);
         if !findings.is_empty() {
+            findings.append(&mut code.disagreed);
+            findings.sort_unstable();
             return Err(findings);
         }
         code.find_live();
@@ -84,7 +89,9 @@ impl Code {
 
     fn find_joins(&mut self, findings: &mut Vec<Finding>) {
         for slot in 0..self.slots.len() {
-            let Some(Insn::Jump { off } | Insn::Branch { off, .. }) = self.get(slot) else { continue };
+            let Some(Insn::Jump { off } | Insn::Branch { off, .. }) = self.get(slot) else {
+                continue;
+            };
             let target = Self::target(slot, *off);
             match self.slots.get(target) {
                 Some(Some(_)) => self.joins[target] = true,
@@ -145,5 +152,7 @@ fn registers(insn: &Insn) -> (u16, u16) {
         Insn::Branch { test, .. } => (any(&test.dst) | operand(&test.src), 0),
         Insn::Call { .. } => (ARGUMENTS, ARGUMENTS | 1),
         Insn::Exit => (1, 0),
+        // Not walked.
+        _ => (0, 0),
     }
 }

@@ -16,13 +16,14 @@ mod flow;
 mod scalar;
 mod state;
 mod step;
+mod subset;
 mod value;
 mod walk;
 
 pub use facts::{Facts, Loop, MapUse, Span, Verdicts};
 pub use finding::{Finding, Rule};
 
-use crate::insn::{ByteOrder, Insn};
+use crate::insn::ByteOrder;
 use crate::map::MapShape;
 use crate::program::Program;
 
@@ -49,32 +50,4 @@ pub fn lint(bytes: &[u8], maps: &[MapShape]) -> Report {
 pub fn lint_program(program: &Program) -> Report {
     let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
     lint(&program.bytes(ByteOrder::Little), &maps)
-}
-
-/// Whether an instruction may be in a program: ISA v1 to v3 without atomics, calls of helpers only, and
-/// nothing that `rbpf` computes otherwise than the kernel. Says why not.
-fn outside_subset(insn: &Insn) -> Option<&'static str> {
-    use crate::insn::{AluOp, Width};
-    use crate::reg::Operand;
-    match insn {
-        Insn::Alu { width: Width::W32, op: AluOp::Add | AluOp::Sub | AluOp::Mul, .. } => {
-            Some("the VM extends the sign of 32-bit sums, differences and products: use 64 bits")
-        }
-        Insn::Branch { width, test, .. } => match test.src {
-            Operand::Imm(imm) if imm < 0 && *width == Width::W64 => Some(
-                "kernel and VM differ on a negative constant in a 64-bit comparison: load it into a register",
-            ),
-            _ => None,
-        },
-        Insn::Alu { .. }
-        | Insn::Neg { .. }
-        | Insn::Endian { .. }
-        | Insn::Load { .. }
-        | Insn::Store { .. }
-        | Insn::LoadImm64 { .. }
-        | Insn::LoadMap { .. }
-        | Insn::Jump { .. }
-        | Insn::Call { .. }
-        | Insn::Exit => None,
-    }
 }

@@ -125,7 +125,7 @@ fn covers(mine: Value, others: Value, ids: &mut Ids) -> bool {
                 && others.max <= mine.max
                 && ids.same(mine.id, others.id)
         }
-        (Value::MaybeValue { map, id }, Value::MaybeValue { map: other, id: others }) => {
+        (Value::LookedOrNull { map, id }, Value::LookedOrNull { map: other, id: others }) => {
             map == other && ids.same(id, others)
         }
         _ => mine == others,

@@ -70,6 +70,8 @@ impl<'a> Machine<'a> {
             Insn::Call { helper } => self.call(state, *helper)?,
             // The walk follows these.
             Insn::Jump { .. } | Insn::Branch { .. } | Insn::Exit => {}
+            // `Code::read` has refused it.
+            _ => return broken(Rule::Subset, format!("{insn}: not modelled")),
         }
         Ok(())
     }
@@ -144,8 +146,8 @@ impl<'a> Machine<'a> {
             (Value::Stack(off), Some(by)) => {
                 Ok(Value::Stack(within(by.saturating_add(off.into()))?))
             }
-            (Value::MapValue { map, off }, Some(by)) => {
-                Ok(Value::MapValue { map, off: within(by.saturating_add(off.into()))? })
+            (Value::Looked { map, off }, Some(by)) => {
+                Ok(Value::Looked { map, off: within(by.saturating_add(off.into()))? })
             }
             (Value::Packet(addr), Some(by)) => {
                 let off = within(by.saturating_add(addr.off.into()))?;
@@ -154,18 +156,18 @@ impl<'a> Machine<'a> {
             (Value::Packet(addr), None) => {
                 let max = by.max.saturating_add(addr.max.into());
                 if max > MAX_OFF as u64 {
-                    let what = "adds a number that may be large to a packet address: bound it first";
+                    let what =
+                        "adds a number that may be large to a packet address: bound it first";
                     return broken(Rule::PointerArithmetic, what);
                 }
                 let min = addr.min + by.min as u32;
                 let (id, max) = (self.new_id(), max as u32);
                 Ok(Value::Packet(PacketAddr { off: addr.off, id, min, max, checked: 0 }))
             }
-            (Value::Stack(_) | Value::MapValue { .. }, None) => broken(
-                Rule::PointerArithmetic,
-                format!("adds an unknown number to {}", at.kind()),
-            ),
-            (Value::MaybeValue { .. }, _) => broken(
+            (Value::Stack(_) | Value::Looked { .. }, None) => {
+                broken(Rule::PointerArithmetic, format!("adds an unknown number to {}", at.kind()))
+            }
+            (Value::LookedOrNull { .. }, _) => broken(
                 Rule::NullCheck,
                 "moves an address that may be NULL: compare it with 0 first",
             ),

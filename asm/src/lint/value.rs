@@ -22,14 +22,14 @@ pub(super) enum Value {
     /// A map, by its index.
     Map(u32),
     /// A place in a value of a map.
-    MapValue {
+    Looked {
         /// Its index.
         map: u32,
         /// From the value's first byte.
         off: i32,
     },
     /// What a lookup gave: a value of this map, or NULL. Copies share the id.
-    MaybeValue {
+    LookedOrNull {
         /// Its index.
         map: u32,
         /// Which lookup.
@@ -71,8 +71,8 @@ impl Value {
             Self::Packet(_) => "an address in the packet",
             Self::PacketEnd => "data_end",
             Self::Map(_) => "a map",
-            Self::MapValue { .. } => "an address in a map's value",
-            Self::MaybeValue { .. } => "a map's value or NULL",
+            Self::Looked { .. } => "an address in a map's value",
+            Self::LookedOrNull { .. } => "a map's value or NULL",
         }
     }
 

@@ -1,7 +1,7 @@
 //! Every path, once: where paths meet, one that can do nothing new is not walked again.
 
 use super::Report;
-use super::branch::branch;
+use super::branch::{Ways, branch};
 use super::facts::Loop;
 use super::finding::{Finding, Rule};
 use super::flow::Code;
@@ -27,7 +27,7 @@ struct Rest {
 /// A way that is still to be walked.
 struct Way {
     slot: usize,
-    state: State,
+    state: Box<State>,
     /// The jump back that it begins with.
     back: Option<(usize, usize)>,
 }
@@ -35,7 +35,7 @@ struct Way {
 /// A fork or a join on the path that is being walked.
 struct Open {
     /// The join's slot and the state in which it was reached.
-    join: Option<(usize, State)>,
+    join: Option<(usize, Box<State>)>,
     todo: Vec<Way>,
     rest: Rest,
     /// Steps from the last fork or join to here.
@@ -46,7 +46,7 @@ struct Open {
 
 /// A join all of whose paths were walked from this state.
 struct Done {
-    state: State,
+    state: Box<State>,
     rest: Rest,
 }
 
@@ -64,7 +64,15 @@ enum End {
     /// At an exit, at a finding, or where all was walked before.
     Leaf(Rest),
     Fork(Vec<Way>),
-    Join(usize, State),
+    Join(usize, Box<State>),
+}
+
+/// Where an instruction leads.
+enum Next {
+    To(usize),
+    Fork(Vec<Way>),
+    /// An exit, or a finding.
+    End,
 }
 
 /// Walks the whole program.
@@ -85,6 +93,7 @@ pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
     facts.loops = rest.loops;
     facts.tidy();
     let mut findings = walk.findings;
+    findings.extend(code.disagreed.iter().cloned());
     findings.sort_unstable();
     Report { facts, findings }
 }
@@ -92,8 +101,9 @@ pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
 impl Walk<'_> {
     /// Depth first, with a stack of its own: paths are long.
     fn all(&mut self) -> Rest {
-        let entry = Way { slot: 0, state: State::entry(), back: None };
-        let root = Open { join: None, todo: vec![entry], rest: Rest::default(), steps: 0, back: None };
+        let entry = Way { slot: 0, state: Box::new(State::entry()), back: None };
+        let root =
+            Open { join: None, todo: vec![entry], rest: Rest::default(), steps: 0, back: None };
         self.path.push(root);
         loop {
             let Some(open) = self.path.last_mut() else { return Rest::default() };
@@ -132,14 +142,12 @@ impl Walk<'_> {
     }
 
     /// Steps to the next fork or join. A way that begins at a join was looked at there.
-    fn stretch(&mut self, mut slot: usize, mut state: State) -> (End, u64) {
-        let start = slot;
-        let mut steps = 0;
+    fn stretch(&mut self, start: usize, mut state: Box<State>) -> (End, u64) {
+        let (mut slot, mut steps) = (start, 0);
         loop {
-            if slot != start || !self.begins_here(slot) {
-                if self.code.is_join(slot) {
-                    return (self.join(slot, state), steps);
-                }
+            let looked_at = slot == start && self.begins_here(slot);
+            if self.code.is_join(slot) && !looked_at {
+                return (self.join(slot, state), steps);
             }
             let Some(insn) = self.code.get(slot).copied() else {
                 let last = slot.saturating_sub(1);
@@ -149,10 +157,10 @@ impl Walk<'_> {
             self.seen[slot] = true;
             self.machine.facts.steps += 1;
             steps += 1;
-            match self.one(slot, insn, state) {
-                Ok(Some(next)) => (slot, state) = next,
-                Ok(None) => return (End::Leaf(Rest::default()), steps),
-                Err(end) => return (end, steps),
+            match self.one(slot, insn, &mut state) {
+                Next::To(next) => slot = next,
+                Next::Fork(ways) => return (End::Fork(ways), steps),
+                Next::End => return (End::Leaf(Rest::default()), steps),
             }
         }
     }
@@ -163,56 +171,36 @@ impl Walk<'_> {
         open.and_then(|open| open.join.as_ref()).is_some_and(|(join, _)| *join == slot)
     }
 
-    /// One instruction: the next slot and state, nothing after an exit or a finding, or a fork.
-    fn one(
-        &mut self,
-        slot: usize,
-        insn: Insn,
-        mut state: State,
-    ) -> Result<Option<(usize, State)>, End> {
+    /// One instruction.
+    fn one(&mut self, slot: usize, insn: Insn, state: &mut State) -> Next {
         let next = slot + insn.slots();
-        let checked = match insn {
-            Insn::Jump { off } => return self.jump(slot, Code::target(slot, off), state),
-            Insn::Branch { width, test, off } => match branch(state, width, test) {
-                Ok(ways) => {
-                    let target = Code::target(slot, off);
-                    return match (ways.taken, ways.not) {
-                        (Some(state), None) => self.jump(slot, target, state),
-                        (None, Some(state)) => Ok(Some((next, state))),
-                        (taken, not) => {
-                            let taken = taken.map(|state| way(slot, target, state));
-                            let not = not.map(|state| way(slot, next, state));
-                            // The last is walked first.
-                            Err(End::Fork(taken.into_iter().chain(not).collect()))
-                        }
-                    };
+        let done = match insn {
+            Insn::Jump { off } => return jump(slot, Code::target(slot, off), state),
+            Insn::Branch { width, test, off } => branch(state, width, test).map(|ways| {
+                let target = Code::target(slot, off);
+                match ways {
+                    Ways::Taken => jump(slot, target, state),
+                    Ways::Not => Next::To(next),
+                    // The last is walked first.
+                    Ways::Either { taken, not } => {
+                        Next::Fork(vec![way(slot, target, taken), way(slot, next, not)])
+                    }
                 }
-                Err(broken) => Err(broken),
-            },
-            Insn::Exit => {
-                let exits = self.machine.exit(&state);
-                exits.map(|()| None)
-            }
-            _ => self.machine.step(&mut state, &insn).map(|()| Some((next, state))),
+            }),
+            Insn::Exit => self.machine.exit(state).map(|()| Next::End),
+            _ => self.machine.step(state, &insn).map(|()| Next::To(next)),
         };
-        Ok(checked.unwrap_or_else(|(rule, what)| {
+        done.unwrap_or_else(|(rule, what)| {
             self.find(slot, rule, what);
-            None
-        }))
-    }
-
-    /// A jump that is always taken; one back begins a way of its own, for its rounds to be counted.
-    fn jump(&self, slot: usize, to: usize, state: State) -> Result<Option<(usize, State)>, End> {
-        match to <= slot {
-            true => Err(End::Fork(vec![way(slot, to, state)])),
-            false => Ok(Some((to, state))),
-        }
+            Next::End
+        })
     }
 
     /// Paths can meet here: what was walked before is not walked again.
-    fn join(&mut self, slot: usize, state: State) -> End {
+    fn join(&mut self, slot: usize, state: Box<State>) -> End {
         let done = self.done[slot].iter().rev();
-        if let Some(done) = done.into_iter().find(|done| done.state.covers(&state, self.code, slot)) {
+        if let Some(done) = done.into_iter().find(|done| done.state.covers(&state, self.code, slot))
+        {
             return End::Leaf(done.rest.clone());
         }
         let mut open = self.path.iter().filter_map(|open| open.join.as_ref());
@@ -247,7 +235,15 @@ impl Walk<'_> {
     }
 }
 
-fn way(from: usize, to: usize, state: State) -> Way {
+/// A jump that is always taken; one back begins a way of its own, for its rounds to be counted.
+fn jump(slot: usize, to: usize, state: &State) -> Next {
+    match to <= slot {
+        true => Next::Fork(vec![way(slot, to, Box::new(state.clone()))]),
+        false => Next::To(to),
+    }
+}
+
+fn way(from: usize, to: usize, state: Box<State>) -> Way {
     Way { slot: to, state, back: (to <= from).then_some((from, to)) }
 }
 
