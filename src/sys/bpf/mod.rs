@@ -3,6 +3,7 @@
 //! The attribute structs are the parts of `union bpf_attr` (include/uapi/linux/bpf.h) up to the
 //! last field that is used, so that a kernel which lacks later fields has nothing to object to.
 
+mod btf;
 mod link;
 mod load;
 mod map;
@@ -40,6 +41,7 @@ impl Cmd {
     const MAP_GET_NEXT_ID: Self = Self(12, "BPF_MAP_GET_NEXT_ID");
     const PROG_GET_FD_BY_ID: Self = Self(13, "BPF_PROG_GET_FD_BY_ID");
     const OBJ_GET_INFO_BY_FD: Self = Self(15, "BPF_OBJ_GET_INFO_BY_FD");
+    const BTF_LOAD: Self = Self(18, "BPF_BTF_LOAD");
     const LINK_CREATE: Self = Self(28, "BPF_LINK_CREATE");
     const LINK_UPDATE: Self = Self(29, "BPF_LINK_UPDATE");
     const LINK_GET_FD_BY_ID: Self = Self(30, "BPF_LINK_GET_FD_BY_ID");

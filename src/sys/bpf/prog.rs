@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::{Attr, Cmd, MapRefs, addr, addr_mut, bpf, raw};
 use crate::Result;
 
@@ -11,6 +13,7 @@ use crate::Result;
 pub struct Prog {
     fd: OwnedFd,
     map_refs: Option<MapRefs>,
+    btf_refused: Option<Errno>,
 }
 
 /// What the kernel says of a program.
@@ -26,6 +29,8 @@ pub struct ProgInfo {
     pub map_ids: Vec<u32>,
     /// Whether it runs as machine code.
     pub jited: bool,
+    /// For how many instructions the kernel has a comment and a source line.
+    pub line_infos: u32,
 }
 
 /// `struct xdp_md`: what an XDP program gets in r1.
@@ -104,12 +109,25 @@ struct RawInfo {
     nr_map_ids: u32,
     map_ids: u64,
     name: [u8; 16],
+    ifindex: u32,
+    flags: u32,
+    netns_dev: u64,
+    netns_ino: u64,
+    nr_jited_ksyms: u32,
+    nr_jited_func_lens: u32,
+    jited_ksyms: u64,
+    jited_func_lens: u64,
+    btf_id: u32,
+    func_info_rec_size: u32,
+    func_info: u64,
+    nr_func_info: u32,
+    nr_line_info: u32,
 }
 
 impl From<OwnedFd> for Prog {
     /// A program that somebody else has loaded.
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, map_refs: None }
+        Self { fd, map_refs: None, btf_refused: None }
     }
 }
 
@@ -121,23 +139,29 @@ impl AsFd for Prog {
 
 impl Prog {
     /// For `load`.
-    pub(super) fn from_load(fd: OwnedFd, map_refs: MapRefs) -> Self {
-        Self { fd, map_refs: Some(map_refs) }
+    pub(super) fn from_load(fd: OwnedFd, map_refs: MapRefs, btf_refused: Option<Errno>) -> Self {
+        Self { fd, map_refs: Some(map_refs), btf_refused }
     }
 
     /// Opens a pinned program.
     pub fn open_pinned(path: &Path) -> Result<Self> {
-        Ok(Self { fd: super::obj_get(path, "bpf-prog")?, map_refs: None })
+        Ok(super::obj_get(path, "bpf-prog")?.into())
     }
 
     /// Opens a program by its id.
     pub fn by_id(id: u32) -> Result<Self> {
-        Ok(Self { fd: super::fd_by_id(Cmd::PROG_GET_FD_BY_ID, id)?, map_refs: None })
+        Ok(super::fd_by_id(Cmd::PROG_GET_FD_BY_ID, id)?.into())
     }
 
     /// How it names its maps; `None` if it was not loaded here but opened.
     pub fn map_refs(&self) -> Option<MapRefs> {
         self.map_refs
+    }
+
+    /// Why the kernel has it without its comments and source lines: the answer to its BTF, or to the
+    /// program with it. `None` if it has them, or was not loaded here but opened.
+    pub fn btf_refused(&self) -> Option<Errno> {
+        self.btf_refused
     }
 
     /// Pins it to a path on a BPF file system.
@@ -162,12 +186,13 @@ impl Prog {
             name: super::name_string(&info.name),
             map_ids,
             jited: info.jited_prog_len != 0,
+            line_infos: info.nr_line_info,
         })
     }
 
     fn raw_info(&self, info: &mut RawInfo) -> Result<()> {
-        // SAFETY: `RawInfo` is the beginning of the kernel's struct; its only address that has a
-        // length is `map_ids`, of `nr_map_ids` writable elements.
+        // SAFETY: `RawInfo` is the beginning of the kernel's struct; of its addresses
+        // only `map_ids` has a length, of `nr_map_ids` writable elements.
         unsafe { super::obj_info(self.as_fd(), info) }
             .map_err(Cmd::OBJ_GET_INFO_BY_FD.failed("a program"))
     }
@@ -200,7 +225,6 @@ mod tests {
     use super::*;
     use crate::sys::kernel::release;
     use crate::sys::testing::privileged;
-    use nix::errno::Errno;
     use xhop_asm::{Assembler, Pointer, R0, R1, programs, xdp};
 
     #[test]
