@@ -15,6 +15,7 @@ pub mod net;
 mod print;
 mod program;
 mod reg;
+pub mod tag;
 pub mod xdp;
 
 pub mod blocks;
