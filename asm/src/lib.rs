@@ -5,6 +5,8 @@
 //! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
 
 mod assembler;
+pub mod btf;
+mod bytes;
 mod decode;
 pub mod error;
 mod helper;
@@ -22,6 +24,7 @@ pub mod blocks;
 pub mod programs;
 
 pub use assembler::{Assembler, Why};
+pub use btf::ProgramBtf;
 pub use error::{DecodeError, Error};
 pub use helper::{HELPERS, Helper};
 pub use insn::{AluOp, ByteOrder, Insn, Width};

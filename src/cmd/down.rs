@@ -34,7 +34,7 @@ pub fn run(args: Args) -> Result<()> {
     };
     let ground = Ground::new(&namespaces);
     let plan = down(&leaving, &members, ground)?;
-    execute(&plan, ground, args.dry_run, args.json, "took out")
+    execute(plan, ground, args.dry_run, args.json, "took out")
 }
 
 fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {

@@ -53,12 +53,12 @@ struct Answer<'a> {
 }
 
 /// Carries a plan out, or only shows it. `word` is what has been done, for people: "joined".
-fn execute(plan: &Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -> Result<()> {
+fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str) -> Result<()> {
     if !dry_run {
-        carry_out(plan, ground)?;
+        plan.warnings.extend(carry_out(&plan, ground)?);
     }
     if json {
-        return print_json(&Answer { version: 1, done: !dry_run, plan });
+        return print_json(&Answer { version: 1, done: !dry_run, plan: &plan });
     }
     for warning in &plan.warnings {
         eprintln!("xhop: warning: {warning}");

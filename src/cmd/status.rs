@@ -83,6 +83,8 @@ struct Running {
     name: String,
     id: u32,
     tag: String,
+    /// Whether the kernel's listing of it shows what each instruction is for.
+    line_info: bool,
 }
 
 #[derive(Serialize)]
@@ -131,7 +133,8 @@ fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
 
 fn running(prog: &Prog) -> Result<Running> {
     let info = prog.info()?;
-    Ok(Running { name: info.name, id: info.id, tag: hex::encode(info.tag) })
+    let line_info = info.line_infos > 0;
+    Ok(Running { name: info.name, id: info.id, tag: hex::encode(info.tag), line_info })
 }
 
 fn counter(stats: &Map, verdict: Verdict) -> Result<Counter> {

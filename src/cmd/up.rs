@@ -60,15 +60,15 @@ pub fn run(args: Args) -> Result<()> {
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let plan = plan(&args.containers, args.join, &namespaces)?;
-    execute(&plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
+    execute(plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
 }
 
 /// Joins without a word.
 pub fn join(names: &[Name], join: Join) -> Result<Plan> {
     let _lock = lock(false)?;
     let namespaces = Namespaces::find()?;
-    let plan = plan(names, join, &namespaces)?;
-    carry_out(&plan, Ground::new(&namespaces))?;
+    let mut plan = plan(names, join, &namespaces)?;
+    plan.warnings.extend(carry_out(&plan, Ground::new(&namespaces))?);
     Ok(plan)
 }
 

@@ -20,15 +20,19 @@ use crate::sys::bpf::Prog;
 use crate::sys::bpffs::{self, MOUNT_POINT};
 use crate::{Error, Result};
 
-/// Carries a plan out: what has to be cleared, then what is to be done.
-pub fn carry_out(plan: &Plan, ground: Ground) -> Result<()> {
+/// Carries a plan out: what has to be cleared, then what is to be done. Gives what the user should know of
+/// how it went.
+pub fn carry_out(plan: &Plan, ground: Ground) -> Result<Vec<String>> {
     clear(&plan.clear, ground)?;
+    let mut warnings = Vec::new();
     for (at, action) in plan.actions.iter().enumerate() {
-        if let Err(error) = apply(action, ground) {
-            return Err(take_back(plan.actions.iter().take(at + 1), error, ground));
+        match apply(action, ground) {
+            Ok(Some(warning)) if !warnings.contains(&warning) => warnings.push(warning),
+            Ok(_) => {}
+            Err(error) => return Err(take_back(plan.actions.iter().take(at + 1), error, ground)),
         }
     }
-    Ok(())
+    Ok(warnings)
 }
 
 /// Takes members out. What can't be taken back keeps neither the rest of a member nor the others, but the
@@ -87,37 +91,50 @@ fn take_back<'a>(
     }
 }
 
-fn apply(action: &Action, ground: Ground) -> Result<()> {
+/// Does it; gives a warning if it could be done, but not quite as it should.
+fn apply(action: &Action, ground: Ground) -> Result<Option<String>> {
     match action.sense {
         Sense::Make => make(&action.fact, ground),
-        Sense::Undo => undo(&action.fact, ground),
+        Sense::Undo => undo(&action.fact, ground).map(|()| None),
     }
 }
 
-fn make(fact: &Fact, ground: Ground) -> Result<()> {
-    match fact {
-        Fact::Bpffs => mount(),
-        Fact::Maps { segment } => tables::make(segment),
-        Fact::Record(member) => record::write(member),
-        Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.on),
+fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
+    let done = match fact {
         Fact::Pass { segment, host, at, attach } => {
             let pins = MemberPins::of(segment, host);
             pins.create()?;
             let prog = Prog::load(Shipped::Pass, &[])?;
-            ground.attach(&prog, at, *attach, &pins.pass())
+            ground.attach(&prog, at, *attach, &pins.pass())?;
+            return Ok(without_btf(&prog));
         }
+        Fact::Forward { segment, at, checksum, attach } => {
+            let prog = attach_forward(ground, segment, at, *checksum, *attach)?;
+            return Ok(without_btf(&prog));
+        }
+        Fact::Bpffs => mount(),
+        Fact::Maps { segment } => tables::make(segment),
+        Fact::Record(member) => record::write(member),
+        Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.on),
         Fact::Foreign { segment, at, replaced } => {
             let pins = MemberPins::of(segment, at);
             pins.create()?;
             ground.keep(at, *replaced, &pins.foreign())
         }
         Fact::Port { segment, at } => tables::allow(&ground, segment, at),
-        Fact::Forward { segment, at, checksum, attach } => {
-            attach_forward(ground, segment, at, *checksum, *attach)
-        }
         Fact::Remains { .. } => Ok(()),
         Fact::Endpoint { segment, address, at, mac } => tables::send(segment, *address, at, *mac),
-    }
+    };
+    done.map(|()| None)
+}
+
+/// What it means that the kernel has a program without its comments.
+fn without_btf(prog: &Prog) -> Option<String> {
+    let errno = prog.btf_refused()?;
+    Some(format!(
+        "the kernel takes no BTF from us ({errno:?}): its listings of our programs do not show what \
+         each instruction is for"
+    ))
 }
 
 fn undo(fact: &Fact, ground: Ground) -> Result<()> {
@@ -183,7 +200,7 @@ fn attach_forward(
     at: &Interface,
     checksum: ChecksumWay,
     attach: Attach,
-) -> Result<()> {
+) -> Result<Prog> {
     let member = MemberPins::of(segment, at);
     member.create()?;
     let forward = Shipped::Forward(match checksum {
@@ -198,7 +215,8 @@ fn attach_forward(
     };
     let maps = program.maps().iter().map(map).collect::<Result<Vec<_>>>()?;
     let prog = Prog::load(forward, &maps.iter().collect::<Vec<_>>())?;
-    ground.attach(&prog, at, attach, &member.forward()).map_err(|error| explain(error, at))
+    ground.attach(&prog, at, attach, &member.forward()).map_err(|error| explain(error, at))?;
+    Ok(prog)
 }
 
 /// What a refused attachment to a host's end means, where the kernel's answer has one meaning here.

@@ -3,10 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
+use xhop_asm::btf::{FUNC_INFO_SIZE, LINE_INFO_SIZE};
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
 use xhop_asm::programs::{Hook, Shipped};
 use xhop_asm::{ByteOrder, Insn, Program};
 
+use super::btf::Btf;
 use super::{Attr, Cmd, Map, Prog, addr, addr_mut, bpf_fd_charged, obj_name, raw};
 use crate::{Error, Result};
 
@@ -57,14 +59,16 @@ struct LoadAttr {
 }
 
 // SAFETY: laid out as the kernel has it; `Request` keeps the instructions, the license, the
-// log (`log_size` bytes) and a descriptor for each map that the instructions name.
+// log (`log_size` bytes), a descriptor for each map that the instructions name, and the records
+// that go with `prog_btf_fd`, of the sizes and numbers told.
 unsafe impl Attr for LoadAttr {}
 
 impl Prog {
     /// Loads a program with its maps, in the order of [`Program::maps`]. What is not
     /// [`Shipped`] can't be loaded.
     ///
-    /// The canonical bytes are tried first; a kernel without `fd_array` gets them patched. A
+    /// The canonical bytes are tried first; a kernel without `fd_array` gets them patched. With them
+    /// go comments and source lines; a kernel that does not take those gets the program without. A
     /// refusal by the verifier comes with its whole log.
     pub fn load(shipped: Shipped, maps: &[&Map]) -> Result<Self> {
         load(&shipped.program().map_err(Error::Assemble)?, shipped.hook(), maps)
@@ -78,24 +82,23 @@ impl Prog {
 }
 
 fn load(program: &Program, hook: Hook, maps: &[&Map]) -> Result<Prog> {
+    load_with(program, hook, maps, Btf::load(program))
+}
+
+fn load_with(program: &Program, hook: Hook, maps: &[&Map], btf: nix::Result<Btf>) -> Result<Prog> {
     check_maps(program, maps)?;
-    let mut request = Request {
-        program,
-        hook,
-        insns: program.bytes(ByteOrder::NATIVE),
-        fd_array: maps.iter().map(raw).collect(),
-    };
-    let mut map_refs = MapRefs::Index;
-    let mut loaded = request.submit(&mut []);
-    // Before 5.14: E2BIG, since we pass more than its attribute has. EINVAL where its
-    // attribute is as long, but for another command.
-    if matches!(loaded, Err(Errno::E2BIG | Errno::EINVAL)) && !maps.is_empty() {
-        request.patch();
-        map_refs = MapRefs::Patched;
-        loaded = request.submit(&mut []);
+    let mut request = Request::new(program, hook, maps, btf.as_ref().ok());
+    let mut refused = btf.as_ref().err().copied();
+    let mut loaded = request.submit_either_way();
+    if let (Err(errno @ (Errno::E2BIG | Errno::EINVAL)), None) = (&loaded, refused) {
+        // If it is the BTF that is refused, then this is not.
+        let bare = Request::new(program, hook, maps, None).submit_either_way();
+        if bare.is_ok() {
+            (refused, loaded) = (Some(*errno), bare);
+        }
     }
-    let fd = loaded.or_else(|errno| request.explain(errno))?;
-    Ok(Prog::from_load(fd, map_refs))
+    let (fd, map_refs) = loaded.or_else(|errno| request.explain(errno))?;
+    Ok(Prog::from_load(fd, map_refs, refused))
 }
 
 /// The maps must be those that the program declares, or its accesses mean something else; and
@@ -128,9 +131,29 @@ struct Request<'a> {
     /// Descriptors of the maps. The kernel reads it at the indices in the instructions, which
     /// `check_maps` has found to be within it.
     fd_array: Vec<u32>,
+    map_refs: MapRefs,
+    btf: Option<&'a Btf>,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    fn new(program: &'a Program, hook: Hook, maps: &[&Map], btf: Option<&'a Btf>) -> Self {
+        let insns = program.bytes(ByteOrder::NATIVE);
+        let fd_array = maps.iter().map(raw).collect();
+        Self { program, hook, insns, fd_array, map_refs: MapRefs::Index, btf }
+    }
+
+    /// Loads with maps by index, or else patched; leaves it patched then.
+    fn submit_either_way(&mut self) -> nix::Result<(OwnedFd, MapRefs)> {
+        let mut loaded = self.submit(&mut []);
+        // Before 5.14: E2BIG, since we pass more than its attribute has. EINVAL where its
+        // attribute is as long, but for another command.
+        if matches!(loaded, Err(Errno::E2BIG | Errno::EINVAL)) && !self.fd_array.is_empty() {
+            self.patch();
+            loaded = self.submit(&mut []);
+        }
+        loaded.map(|fd| (fd, self.map_refs))
+    }
+
     /// Loads; the log, if `log` is not empty, ends with a NUL.
     fn submit(&self, log: &mut [u8]) -> nix::Result<OwnedFd> {
         let mut attr = LoadAttr {
@@ -141,10 +164,19 @@ impl Request<'_> {
             log_level: u32::from(!log.is_empty()),
             log_size: log.len() as u32,
             log_buf: if log.is_empty() { 0 } else { addr_mut(log) },
-            prog_name: obj_name(&format!("xhop_{}", self.program.name())),
+            prog_name: obj_name(&self.program.symbol()),
             fd_array: if self.fd_array.is_empty() { 0 } else { addr(&self.fd_array) },
             ..LoadAttr::default()
         };
+        if let Some(btf) = self.btf {
+            attr.prog_btf_fd = raw(btf);
+            attr.func_info_rec_size = FUNC_INFO_SIZE;
+            attr.func_info = addr(&btf.func_info);
+            attr.func_info_cnt = btf.func_info.len() as u32 / FUNC_INFO_SIZE;
+            attr.line_info_rec_size = LINE_INFO_SIZE;
+            attr.line_info = addr(&btf.line_info);
+            attr.line_info_cnt = btf.line_info.len() as u32 / LINE_INFO_SIZE;
+        }
         let mut loaded = bpf_fd_charged(Cmd::PROG_LOAD, &mut attr);
         for _ in 1..LOAD_TRIES {
             if !matches!(loaded, Err(Errno::EAGAIN)) {
@@ -173,17 +205,18 @@ impl Request<'_> {
             at += line.insn.slots() * SLOT;
         }
         self.fd_array.clear();
+        self.map_refs = MapRefs::Patched;
     }
 
     /// Loads again with a log, larger until it fits. An empty log means that the refusal was not
     /// the verifier's.
-    fn explain(&self, refused: Errno) -> Result<OwnedFd> {
+    fn explain(&self, refused: Errno) -> Result<(OwnedFd, MapRefs)> {
         let mut size = LOG_SIZE;
         loop {
             let mut log = vec![0; size];
             match self.submit(&mut log) {
                 // What was wrong before has passed.
-                Ok(fd) => return Ok(fd),
+                Ok(fd) => return Ok((fd, self.map_refs)),
                 Err(Errno::ENOSPC) if size < LOG_SIZE_MAX => size = (size * 4).min(LOG_SIZE_MAX),
                 Err(_) => return Err(self.refusal(refused, &log)),
             }
@@ -205,7 +238,7 @@ impl Request<'_> {
 mod tests {
     use super::*;
     use crate::sys::testing::privileged;
-    use xhop_asm::{Assembler, MapDecl, MapKind, R0, R1, R2, xdp};
+    use xhop_asm::{Assembler, MapDecl, MapKind, R0, R1, R2, R3, xdp};
 
     fn reads_map() -> Program {
         let mut asm = Assembler::new("reads/map");
@@ -251,13 +284,11 @@ mod tests {
         assert_eq!(prog.map_refs() == Some(MapRefs::Patched), old);
 
         // What an old kernel gets loads on a new one too.
-        let insns = program.bytes(ByteOrder::NATIVE);
-        let fd_array = refs.iter().map(raw).collect();
-        let mut request = Request { program: &program, hook: Hook::Xdp, insns, fd_array };
+        let mut request = Request::new(&program, Hook::Xdp, &refs, None);
         request.patch();
         assert!(request.fd_array.is_empty());
         let fd = request.submit(&mut []).expect("loads");
-        assert_eq!(sorted(&Prog::from_load(fd, MapRefs::Patched)), ids);
+        assert_eq!(sorted(&Prog::from_load(fd, MapRefs::Patched, None)), ids);
     }
 
     #[test]
@@ -280,6 +311,66 @@ mod tests {
         let stray = asm.finish().expect("assembles");
         let error = Prog::load_any(&stray, &[]).expect_err("no maps");
         assert!(matches!(error, Error::ProgramMaps { index: 0, .. }), "{error}");
+    }
+
+    #[test]
+    fn comments_go_along() {
+        if !privileged("load::comments_go_along") {
+            return;
+        }
+        for shipped in Shipped::ALL {
+            let program = shipped.program().expect("assembles");
+            let maps = maps_of(&program);
+            let prog = Prog::load(shipped, &maps.iter().collect::<Vec<_>>()).expect("loads");
+            assert_eq!(prog.btf_refused(), None, "{}", shipped.name());
+            let info = prog.info().expect("info");
+            assert_eq!(info.line_infos as usize, program.lines().len(), "{}", shipped.name());
+        }
+    }
+
+    #[test]
+    fn without_btf_it_loads_bare() {
+        if !privileged("load::without_btf_it_loads_bare") {
+            return;
+        }
+        let program = reads_map();
+        let maps = maps_of(&program);
+        let refs: Vec<_> = maps.iter().collect();
+        let load = |btf| load_with(&program, Hook::Xdp, &refs, btf).expect("loads");
+        let by_index = load(Btf::load(&program)).map_refs();
+        // A kernel without the command; one that takes the BTF, but not what refers to it.
+        let mut stray = Btf::load(&program).expect("loads");
+        stray.line_info[..4].fill(1);
+        for (btf, errno) in [(Err(Errno::ENOSYS), Errno::ENOSYS), (Ok(stray), Errno::EINVAL)] {
+            let prog = load(btf);
+            assert_eq!(prog.btf_refused(), Some(errno));
+            assert_eq!(prog.info().expect("info").line_infos, 0);
+            assert_eq!(prog.map_refs(), by_index, "the very bytes nevertheless");
+        }
+    }
+
+    #[test]
+    fn the_log_shows_comments_and_sources() {
+        if !privileged("load::the_log_shows_comments_and_sources") {
+            return;
+        }
+        let mut asm = Assembler::new("bad+reads");
+        asm.mov(R1, 0, "forgets the context");
+        asm.load_imm64(R3, 7, "a wide one");
+        let wrong = line!() + 1;
+        asm.mov(R0, R2, "reads what was never written");
+        asm.exit("done");
+        let program = asm.finish().expect("assembles");
+        let error = Prog::load_any(&program, &[]).expect_err("refused").to_string();
+        for line in &program.lines()[..3] {
+            assert!(error.contains(&format!("; {}", line.comment)), "{}: {error}", line.comment);
+        }
+        assert!(error.contains("R2 !read_ok"), "{error}");
+        // Since 6.10 with the place, of the file only its own name.
+        if crate::sys::kernel::release().expect("uname") >= (6, 10) {
+            let place = format!("; reads what was never written @ load.rs:{wrong}");
+            assert!(error.contains(&place), "{error}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! The attribute structs are the parts of `union bpf_attr` (include/uapi/linux/bpf.h) up to the
 //! last field that is used, so that a kernel which lacks later fields has nothing to object to.
 
+mod btf;
 mod link;
 mod load;
 mod map;
@@ -47,6 +48,7 @@ impl Cmd {
     const MAP_GET_FD_BY_ID: Self = Self(14, "BPF_MAP_GET_FD_BY_ID");
     const OBJ_GET_INFO_BY_FD: Self = Self(15, "BPF_OBJ_GET_INFO_BY_FD");
     const PROG_QUERY: Self = Self(16, "BPF_PROG_QUERY");
+    const BTF_LOAD: Self = Self(18, "BPF_BTF_LOAD");
     const LINK_CREATE: Self = Self(28, "BPF_LINK_CREATE");
     const LINK_UPDATE: Self = Self(29, "BPF_LINK_UPDATE");
     const LINK_GET_FD_BY_ID: Self = Self(30, "BPF_LINK_GET_FD_BY_ID");
@@ -129,9 +131,9 @@ fn obj_name(name: &str) -> [u8; 16] {
     out
 }
 
-/// The name that the kernel has for a program of ours.
-pub fn prog_name(program: &str) -> String {
-    name_string(&obj_name(&format!("xhop_{program}")))
+/// The name that the kernel has for an object of this one: its beginning.
+pub fn kernels_name(name: &str) -> String {
+    name_string(&obj_name(name))
 }
 
 fn name_string(name: &[u8; 16]) -> String {

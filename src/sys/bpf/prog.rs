@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::prog_info::RawInfo;
 use super::{Attr, Cmd, MapRefs, addr, addr_mut, bpf, raw};
 use crate::Result;
@@ -12,6 +14,7 @@ use crate::Result;
 pub struct Prog {
     fd: OwnedFd,
     map_refs: Option<MapRefs>,
+    btf_refused: Option<Errno>,
 }
 
 /// What the kernel says of a program.
@@ -29,6 +32,8 @@ pub struct ProgInfo {
     pub map_ids: Vec<u32>,
     /// Whether it runs as machine code.
     pub jited: bool,
+    /// For how many instructions the kernel has a comment and a source line.
+    pub line_infos: u32,
     /// The id of its BTF; 0 if it has none.
     pub btf_id: u32,
     /// The id of the BTF, of a program or the kernel, whose functions it traces or replaces; 0 if it does
@@ -99,7 +104,7 @@ unsafe impl Attr for TestAttr {}
 impl From<OwnedFd> for Prog {
     /// A program that somebody else has loaded.
     fn from(fd: OwnedFd) -> Self {
-        Self { fd, map_refs: None }
+        Self { fd, map_refs: None, btf_refused: None }
     }
 }
 
@@ -111,23 +116,29 @@ impl AsFd for Prog {
 
 impl Prog {
     /// For `load`.
-    pub(super) fn from_load(fd: OwnedFd, map_refs: MapRefs) -> Self {
-        Self { fd, map_refs: Some(map_refs) }
+    pub(super) fn from_load(fd: OwnedFd, map_refs: MapRefs, btf_refused: Option<Errno>) -> Self {
+        Self { fd, map_refs: Some(map_refs), btf_refused }
     }
 
     /// Opens a pinned program.
     pub fn open_pinned(path: &Path) -> Result<Self> {
-        Ok(Self { fd: super::obj_get(path, "bpf-prog")?, map_refs: None })
+        Ok(super::obj_get(path, "bpf-prog")?.into())
     }
 
     /// Opens a program by its id.
     pub fn by_id(id: u32) -> Result<Self> {
-        Ok(Self { fd: super::fd_by_id(Cmd::PROG_GET_FD_BY_ID, id)?, map_refs: None })
+        Ok(super::fd_by_id(Cmd::PROG_GET_FD_BY_ID, id)?.into())
     }
 
     /// How it names its maps; `None` if it was not loaded here but opened.
     pub fn map_refs(&self) -> Option<MapRefs> {
         self.map_refs
+    }
+
+    /// Why the kernel has it without its comments and source lines: the answer to its BTF, or to the
+    /// program with it. `None` if it has them, or was not loaded here but opened.
+    pub fn btf_refused(&self) -> Option<Errno> {
+        self.btf_refused
     }
 
     /// Pins it to a path on a BPF file system.
@@ -153,6 +164,7 @@ impl Prog {
             name: super::name_string(&info.name),
             map_ids,
             jited: info.jited_prog_len != 0,
+            line_infos: info.nr_line_info,
             btf_id: info.btf_id,
             traces_btf_id: info.attach_btf_obj_id,
         })
@@ -194,7 +206,6 @@ mod tests {
     use super::*;
     use crate::sys::kernel::release;
     use crate::sys::testing::privileged;
-    use nix::errno::Errno;
     use xhop_asm::{Assembler, Pointer, R0, R1, programs, xdp};
 
     #[test]

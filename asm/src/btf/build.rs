@@ -1,0 +1,89 @@
+//! BTF being written: types are numbered as they come, strings are kept once.
+
+use std::collections::HashMap;
+
+use crate::bytes::Out;
+use crate::insn::ByteOrder;
+
+/// `struct btf_header`
+pub(crate) const MAGIC: u16 = 0xeb9f;
+pub(crate) const VERSION: u8 = 1;
+pub(crate) const HEADER_SIZE: u32 = 24;
+
+/// `BTF_KIND_*`
+pub(crate) mod kind {
+    pub(crate) const INT: u32 = 1;
+    pub(crate) const FUNC: u32 = 12;
+    pub(crate) const FUNC_PROTO: u32 = 13;
+}
+
+/// `BTF_INT_SIGNED`, in its place in an INT's data.
+const INT_SIGNED: u32 = 1 << 24;
+/// `BTF_FUNC_GLOBAL`
+const GLOBAL: u32 = 1;
+
+/// A type's number; 0 is `void`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TypeId(pub(crate) u32);
+
+/// Types and strings.
+#[derive(Debug)]
+pub(crate) struct Builder {
+    types: Out,
+    count: u32,
+    strings: Vec<u8>,
+    known: HashMap<String, u32>,
+}
+
+impl Builder {
+    pub(crate) fn new(order: ByteOrder) -> Self {
+        // The first string is the empty one: no name.
+        let known = HashMap::from([(String::new(), 0)]);
+        Self { types: Out::new(order), count: 0, strings: vec![0], known }
+    }
+
+    pub(crate) fn order(&self) -> ByteOrder {
+        self.types.order
+    }
+
+    /// The string's place. The kernel takes any bytes, but a listing wants one line.
+    pub(crate) fn string(&mut self, text: &str) -> u32 {
+        if let Some(offset) = self.known.get(text) {
+            return *offset;
+        }
+        let offset = self.strings.len() as u32;
+        self.strings.extend(text.bytes().map(|b| if b.is_ascii_control() { b' ' } else { b }));
+        self.strings.push(0);
+        self.known.insert(text.into(), offset);
+        offset
+    }
+
+    /// A `struct btf_type`: its name, its kind with `vlen`, its size or type, and what follows.
+    fn add(&mut self, name: &str, kind: u32, vlen: u32, size_or_type: u32, data: &[u32]) -> TypeId {
+        let name = self.string(name);
+        self.types.u32s(&[name, (kind << 24) | vlen, size_or_type]).u32s(data);
+        self.count += 1;
+        TypeId(self.count)
+    }
+
+    /// A signed number of so many bytes.
+    pub(crate) fn int(&mut self, name: &str, bytes: u32) -> TypeId {
+        self.add(name, kind::INT, 0, bytes, &[INT_SIGNED | (bytes * 8)])
+    }
+
+    /// A global function that takes nothing, as far as BTF is told. `name` is an identifier.
+    pub(crate) fn func(&mut self, name: &str, returns: TypeId) -> TypeId {
+        let proto = self.add("", kind::FUNC_PROTO, 0, returns.0, &[]);
+        self.add(name, kind::FUNC, GLOBAL, proto.0, &[])
+    }
+
+    /// Header, types and strings, as the kernel wants them: without a gap.
+    pub(crate) fn finish(self) -> Vec<u8> {
+        let mut out = Out::new(self.types.order);
+        out.u16(MAGIC).u8(VERSION).u8(0).u32(HEADER_SIZE);
+        out.u32s(&[0, self.types.len(), self.types.len(), self.strings.len() as u32]);
+        out.bytes.extend(self.types.bytes);
+        out.bytes.extend(self.strings);
+        out.bytes
+    }
+}
