@@ -3,14 +3,19 @@
 mod lab;
 
 use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+use std::process::Command;
 
-use lab::{HOST, Lab, Where, lab};
+use lab::{HOST, Lab, Where, lab, load_xdp};
+use serde_json::Value;
 use xhop::sys::bpf::{Map, MapRefs, Prog, TestRun, XdpMd};
 use xhop::sys::kernel;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
 use xhop_asm::blocks::{Family, count, endpoint};
+use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, SLOT};
 use xhop_asm::programs::{Checksum, Shipped, forward};
-use xhop_asm::{ByteOrder, Program};
+use xhop_asm::tag::{self, TagKind};
+use xhop_asm::{ByteOrder, Insn, Program};
 use xhop_vm::Vm;
 use xhop_vm::packet::{A, B, Case, Host, catalogue, host};
 
@@ -199,8 +204,43 @@ fn the_kernels_tag_is_the_hash_of_the_listed_bytes() {
             let refs: Vec<&Map> = maps.iter().collect();
             let prog = Prog::load(shipped, &refs).expect("loads");
             assert_eq!(prog.map_refs(), Some(MapRefs::Index), "{}", program.name());
+            assert_eq!(kernels_tag(&prog), own_tag(&program, tag::MapRefs::Index));
+            // As a kernel before 5.14 gets it.
+            let prog = load_xdp("patched", &patched(&program, &maps), &[]).expect("loads");
+            assert_eq!(kernels_tag(&prog), own_tag(&program, tag::MapRefs::Patched));
         }
     });
+}
+
+/// What `bpftool` says.
+fn kernels_tag(prog: &Prog) -> String {
+    let id = prog.info().expect("info").id.to_string();
+    let shown = Command::new("bpftool").args(["-j", "prog", "show", "id", &id]).output();
+    let shown: Value = serde_json::from_slice(&shown.expect("bpftool").stdout).expect("JSON");
+    shown["tag"].as_str().expect("a tag").to_owned()
+}
+
+fn own_tag(program: &Program, refs: tag::MapRefs) -> String {
+    let new = kernel::release().expect("uname") >= (6, 18);
+    let kind = if new { TagKind::Sha256 } else { TagKind::Sha1 };
+    hex::encode(tag::tag(program, kind, refs, ByteOrder::NATIVE))
+}
+
+/// The bytes with each map by its descriptor.
+fn patched(program: &Program, maps: &[Map]) -> Vec<u8> {
+    let (mut bytes, mut at) = (program.bytes(ByteOrder::NATIVE), 0);
+    for line in program.lines() {
+        if let Insn::LoadMap { map, .. } = line.insn {
+            let fd = maps[map.get() as usize].as_fd().as_raw_fd();
+            bytes[at + 1] ^= match ByteOrder::NATIVE {
+                ByteOrder::Little => (BPF_PSEUDO_MAP_IDX ^ BPF_PSEUDO_MAP_FD) << 4,
+                ByteOrder::Big => BPF_PSEUDO_MAP_IDX ^ BPF_PSEUDO_MAP_FD,
+            };
+            bytes[at + 4..at + 8].copy_from_slice(&fd.to_ne_bytes());
+        }
+        at += line.insn.slots() * SLOT;
+    }
+    bytes
 }
 
 /// The first eight bytes of the hash by which the kernel tags programs.

@@ -18,6 +18,7 @@ pub mod net;
 mod print;
 mod program;
 mod reg;
+pub mod tag;
 pub mod xdp;
 
 pub mod blocks;

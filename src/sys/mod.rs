@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod bpffs;
 pub mod caps;
 pub mod ethtool;
+pub mod kallsyms;
 pub mod kernel;
 pub mod netlink;
 pub mod netns;

@@ -111,6 +111,11 @@ impl Map {
         Self::from_fd(super::obj_get(path, "bpf-map")?, &path.to_string_lossy())
     }
 
+    /// Opens a map by its id; likewise.
+    pub fn by_id(id: u32) -> Result<Self> {
+        Self::from_fd(super::fd_by_id(Cmd::MAP_GET_FD_BY_ID, id)?, &format!("id {id}"))
+    }
+
     fn from_fd(fd: OwnedFd, on: &str) -> Result<Self> {
         let mut info = RawInfo::default();
         // SAFETY: `RawInfo` is the beginning of the kernel's struct, no addresses.

@@ -8,6 +8,9 @@ mod link;
 mod load;
 mod map;
 mod prog;
+mod prog_info;
+mod query;
+mod xlated;
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -23,6 +26,8 @@ pub use link::{Link, LinkInfo, XdpMode};
 pub use load::MapRefs;
 pub use map::{Map, MapInfo, possible_cpus};
 pub use prog::{Prog, ProgInfo, TestResult, TestRun, XdpMd};
+pub use query::{TcxHook, tcx};
+pub use xlated::Translated;
 
 /// A command of the system call, with the kernel's number and name (`enum bpf_cmd`).
 #[derive(Clone, Copy)]
@@ -40,7 +45,9 @@ impl Cmd {
     const PROG_GET_NEXT_ID: Self = Self(11, "BPF_PROG_GET_NEXT_ID");
     const MAP_GET_NEXT_ID: Self = Self(12, "BPF_MAP_GET_NEXT_ID");
     const PROG_GET_FD_BY_ID: Self = Self(13, "BPF_PROG_GET_FD_BY_ID");
+    const MAP_GET_FD_BY_ID: Self = Self(14, "BPF_MAP_GET_FD_BY_ID");
     const OBJ_GET_INFO_BY_FD: Self = Self(15, "BPF_OBJ_GET_INFO_BY_FD");
+    const PROG_QUERY: Self = Self(16, "BPF_PROG_QUERY");
     const BTF_LOAD: Self = Self(18, "BPF_BTF_LOAD");
     const LINK_CREATE: Self = Self(28, "BPF_LINK_CREATE");
     const LINK_UPDATE: Self = Self(29, "BPF_LINK_UPDATE");
@@ -122,6 +129,11 @@ fn obj_name(name: &str) -> [u8; 16] {
         *to = if from.is_ascii_alphanumeric() || from == b'.' { from } else { b'_' };
     }
     out
+}
+
+/// The name that the kernel has for an object of this one: its beginning.
+pub fn kernels_name(name: &str) -> String {
+    name_string(&obj_name(name))
 }
 
 fn name_string(name: &[u8; 16]) -> String {

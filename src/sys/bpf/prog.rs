@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::prog_info::RawInfo;
 use super::{Attr, Cmd, MapRefs, addr, addr_mut, bpf, raw};
 use crate::Result;
 
@@ -19,6 +20,8 @@ pub struct Prog {
 /// What the kernel says of a program.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ProgInfo {
+    /// Its type (`enum bpf_prog_type`).
+    pub kind: u32,
     /// Its id, unique on this host while it lives.
     pub id: u32,
     /// The kernel's hash of the instructions.
@@ -31,6 +34,11 @@ pub struct ProgInfo {
     pub jited: bool,
     /// For how many instructions the kernel has a comment and a source line.
     pub line_infos: u32,
+    /// The id of its BTF; 0 if it has none.
+    pub btf_id: u32,
+    /// The id of the BTF, of a program or the kernel, whose functions it traces or replaces; 0 if it does
+    /// no such thing, or before kernel 5.17.
+    pub traces_btf_id: u32,
 }
 
 /// `struct xdp_md`: what an XDP program gets in r1.
@@ -93,37 +101,6 @@ struct TestAttr {
 // SAFETY: laid out as the kernel has it; `Prog::test_run` keeps buffers of the sizes told.
 unsafe impl Attr for TestAttr {}
 
-/// The beginning of `struct bpf_prog_info`.
-#[repr(C)]
-#[derive(Default)]
-struct RawInfo {
-    kind: u32,
-    id: u32,
-    tag: [u8; 8],
-    jited_prog_len: u32,
-    xlated_prog_len: u32,
-    jited_prog_insns: u64,
-    xlated_prog_insns: u64,
-    load_time: u64,
-    created_by_uid: u32,
-    nr_map_ids: u32,
-    map_ids: u64,
-    name: [u8; 16],
-    ifindex: u32,
-    flags: u32,
-    netns_dev: u64,
-    netns_ino: u64,
-    nr_jited_ksyms: u32,
-    nr_jited_func_lens: u32,
-    jited_ksyms: u64,
-    jited_func_lens: u64,
-    btf_id: u32,
-    func_info_rec_size: u32,
-    func_info: u64,
-    nr_func_info: u32,
-    nr_line_info: u32,
-}
-
 impl From<OwnedFd> for Prog {
     /// A program that somebody else has loaded.
     fn from(fd: OwnedFd) -> Self {
@@ -181,18 +158,22 @@ impl Prog {
         };
         self.raw_info(&mut again)?;
         Ok(ProgInfo {
+            kind: info.kind,
             id: info.id,
             tag: info.tag,
             name: super::name_string(&info.name),
             map_ids,
             jited: info.jited_prog_len != 0,
             line_infos: info.nr_line_info,
+            btf_id: info.btf_id,
+            traces_btf_id: info.attach_btf_obj_id,
         })
     }
 
-    fn raw_info(&self, info: &mut RawInfo) -> Result<()> {
-        // SAFETY: `RawInfo` is the beginning of the kernel's struct; of its addresses
-        // only `map_ids` has a length, of `nr_map_ids` writable elements.
+    pub(super) fn raw_info(&self, info: &mut RawInfo) -> Result<()> {
+        // SAFETY: `RawInfo` is the beginning of the kernel's struct; its only addresses that have a
+        // length are `map_ids`, of `nr_map_ids` writable elements, `xlated_prog_insns`, of
+        // `xlated_prog_len` bytes, and `line_info`, of `nr_line_info` records.
         unsafe { super::obj_info(self.as_fd(), info) }
             .map_err(Cmd::OBJ_GET_INFO_BY_FD.failed("a program"))
     }

@@ -1,6 +1,7 @@
 //! Netlink: interfaces and addresses (rtnetlink(7)), attaching XDP, driver features.
 
 mod addr;
+mod filter;
 mod link;
 mod make;
 mod msg;
@@ -20,6 +21,7 @@ use super::netns::Netns;
 use crate::Result;
 
 pub use addr::AddrInfo;
+pub use filter::TcProgram;
 pub use link::{LinkInfo, XdpAttached};
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)

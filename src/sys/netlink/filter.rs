@@ -1,0 +1,156 @@
+//! BPF programs in traffic control: classifiers and actions on an interface's qdiscs.
+
+use neli::consts::nl::NlmF;
+use neli::consts::rtnl::{Rtm, Tca};
+use nix::errno::Errno;
+
+use super::Rtnl;
+use super::msg::{Message, attr, attrs, text, u32_at};
+use super::socket::{About, Item, malformed};
+use crate::{Error, Result};
+
+/// include/uapi/linux/pkt_sched.h
+const TC_H_CLSACT_INGRESS: u32 = 0xffff_fff2;
+const TC_H_CLSACT_EGRESS: u32 = 0xffff_fff3;
+/// `TCA_BPF_*`, `TCA_ACT_*` (include/uapi/linux/pkt_cls.h), `TCA_ACT_BPF_*` (tc_act/tc_bpf.h)
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_ID: u16 = 11;
+const TCA_ACT_KIND: u16 = 1;
+const TCA_ACT_OPTIONS: u16 = 2;
+const TCA_ACT_BPF_NAME: u16 = 6;
+const TCA_ACT_BPF_ID: u16 = 9;
+
+/// A program that traffic control runs.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TcProgram {
+    /// Where: `ingress`, `egress`, or the qdisc's handle as tc(8) prints it.
+    pub hook: String,
+    /// Its id; `None` for classic BPF, which has none.
+    pub prog_id: Option<u32>,
+    /// What tc(8) was told to call it.
+    pub name: String,
+}
+
+impl Rtnl {
+    /// The BPF classifiers and actions on all qdiscs of an interface.
+    pub fn tc_programs(&self, ifindex: u32) -> Result<Vec<TcProgram>> {
+        let mut found = Vec::new();
+        for (parent, hook) in self.filter_parents(ifindex)? {
+            let on = format!("ifindex {ifindex}, {hook}");
+            let about = About { call: "RTM_GETTFILTER", on: &on };
+            for (_, body) in
+                self.traffic(about, Rtm::Gettfilter, Rtm::Newtfilter, ifindex, parent)?
+            {
+                let tail = body.get(20..).ok_or_else(|| malformed(about))?;
+                found.extend(programs(tail).into_iter().map(|(prog_id, name)| TcProgram {
+                    hook: hook.clone(),
+                    prog_id,
+                    name,
+                }));
+            }
+        }
+        Ok(found)
+    }
+
+    /// What filters can hang on: the two ends of clsact, and every other qdisc.
+    fn filter_parents(&self, ifindex: u32) -> Result<Vec<(u32, String)>> {
+        let on = format!("ifindex {ifindex}");
+        let about = About { call: "RTM_GETQDISC", on: &on };
+        let mut parents = Vec::new();
+        for (_, body) in self.traffic(about, Rtm::Getqdisc, Rtm::Newqdisc, ifindex, 0)? {
+            let (of, handle) =
+                u32_at(&body, 4).zip(u32_at(&body, 8)).ok_or_else(|| malformed(about))?;
+            if of != ifindex {
+                continue; // Old kernels list those of all interfaces.
+            }
+            let kind = body.get(20..).and_then(|tail| attr(tail, Tca::Kind)).map(text);
+            match kind.as_deref() {
+                Some("clsact") => {
+                    parents.push((TC_H_CLSACT_INGRESS, "ingress".to_owned()));
+                    parents.push((TC_H_CLSACT_EGRESS, "egress".to_owned()));
+                }
+                Some("ingress") => parents.push((handle, "ingress".to_owned())),
+                _ => parents.push((handle, format!("{:x}:{:x}", handle >> 16, handle & 0xffff))),
+            }
+        }
+        Ok(parents)
+    }
+
+    /// A dump by `struct tcmsg`; nothing from a kernel without traffic control.
+    fn traffic(
+        &self,
+        about: About,
+        get: Rtm,
+        new: Rtm,
+        ifindex: u32,
+        parent: u32,
+    ) -> Result<Vec<Item>> {
+        let mut fixed = [0; 20];
+        for (field, value) in fixed.chunks_exact_mut(4).skip(1).zip([ifindex, 0, parent]) {
+            field.copy_from_slice(&value.to_ne_bytes());
+        }
+        let flags = NlmF::REQUEST | NlmF::DUMP;
+        match self.socket.dump(about, || Message::new(get, flags, &fixed)) {
+            Err(Error::Netlink { errno: Errno::EOPNOTSUPP, .. }) => Ok(Vec::new()),
+            items => Ok(items?.into_iter().filter(|(kind, _)| *kind == u16::from(new)).collect()),
+        }
+    }
+}
+
+/// Ids and names of the programs in one filter: its own, and those of its actions.
+fn programs(filter: &[u8]) -> Vec<(Option<u32>, String)> {
+    let named = |options, id, name| {
+        let id = attr(options, id).and_then(|id| u32_at(id, 0));
+        (id, attr(options, name).map(text).unwrap_or_default())
+    };
+    let Some(options) = attr(filter, Tca::Options) else { return Vec::new() };
+    let mut found = Vec::new();
+    if attr(filter, Tca::Kind).map(text).as_deref() == Some("bpf") {
+        found.push(named(options, TCA_BPF_ID, TCA_BPF_NAME));
+    }
+    // Each kind of filter has a number of its own for the list of actions.
+    for (_, list) in attrs(options) {
+        for (_, action) in attrs(list) {
+            let kind = attr(action, TCA_ACT_KIND);
+            if let (Some(b"bpf\0"), Some(options)) = (kind, attr(action, TCA_ACT_OPTIONS)) {
+                found.push(named(options, TCA_ACT_BPF_ID, TCA_ACT_BPF_NAME));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let mut out = (payload.len() as u16 + 4).to_ne_bytes().to_vec();
+        out.extend(kind.to_ne_bytes());
+        out.extend(payload);
+        out.resize(out.len().next_multiple_of(4), 0);
+        out
+    }
+
+    #[test]
+    fn classifiers_and_actions() {
+        let action = [
+            attribute(TCA_ACT_KIND, b"bpf\0"),
+            attribute(TCA_ACT_OPTIONS, &attribute(TCA_ACT_BPF_ID, &7u32.to_ne_bytes())),
+        ];
+        let own = [
+            attribute(TCA_BPF_ID, &5u32.to_ne_bytes()),
+            attribute(TCA_BPF_NAME, b"x\0"),
+            attribute(1, &attribute(1, &action.concat())),
+        ];
+        let filter = [attribute(1, b"bpf\0"), attribute(2, &own.concat())].concat();
+        assert_eq!(programs(&filter), [(Some(5), "x".to_owned()), (Some(7), String::new())]);
+        for len in 0..filter.len() {
+            let _ = programs(&filter[..len]);
+        }
+        let classic = [attribute(1, b"bpf\0"), attribute(2, &[])].concat();
+        assert_eq!(programs(&classic), [(None, String::new())]);
+        let other = [attribute(1, b"u32\0"), attribute(2, &own[0])].concat();
+        assert_eq!(programs(&other), []);
+    }
+}
