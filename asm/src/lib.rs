@@ -7,9 +7,11 @@
 mod assembler;
 mod decode;
 pub mod error;
+pub mod flow;
 mod helper;
 pub mod insn;
 mod label;
+pub mod listing;
 mod map;
 pub mod net;
 mod print;

@@ -27,16 +27,41 @@ pub enum MapRefs {
     Patched,
 }
 
+impl TagKind {
+    /// That of a kernel `(major, minor)`.
+    pub fn of(kernel: (u32, u32)) -> Self {
+        if kernel < (6, 18) { Self::Sha1 } else { Self::Sha256 }
+    }
+}
+
+impl MapRefs {
+    /// What a kernel `(major, minor)` can be given: `fd_array` is there from 5.14 on.
+    pub fn of(kernel: (u32, u32)) -> Self {
+        if kernel < (5, 14) { Self::Patched } else { Self::Index }
+    }
+}
+
 /// The tag, in the order in which tools print its bytes. `order` is that of the kernel's machine.
 pub fn tag(program: &Program, kind: TagKind, refs: MapRefs, order: ByteOrder) -> [u8; 8] {
-    let mut bytes = program.bytes(order);
-    if refs == MapRefs::Patched {
-        patch(program, order, &mut bytes);
-    }
+    let bytes = hashed(program, refs, order);
     match kind {
         TagKind::Sha1 => first::<sha1::Sha1>(&bytes),
         TagKind::Sha256 => first::<sha2::Sha256>(&bytes),
     }
+}
+
+/// What the tag is a hash of: the bytes that a kernel is given, with each map's descriptor zero.
+pub fn hashed(program: &Program, refs: MapRefs, order: ByteOrder) -> Vec<u8> {
+    let mut bytes = program.bytes(order);
+    if refs == MapRefs::Patched {
+        patch(program, order, &mut bytes);
+    }
+    bytes
+}
+
+/// SHA-256, whole: of [`Program::bytes`] it is what names a program beyond doubt.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(bytes).into()
 }
 
 /// Makes every map load one by descriptor, and that zero.
