@@ -180,7 +180,7 @@ fn kernels_by_version() {
     }
     let listing = text(&["forward", "--kernel", "5.10"]);
     assert!(
-        listing.contains("BPF_PSEUDO_MAP_FD") && listing.contains("kernel 5.10 (SHA-1)"),
+        listing.contains("map[fd:0] ll <stats>") && listing.contains("kernel 5.10 (SHA-1)"),
         "{listing}"
     );
     assert!(text(&["forward", "--kernel", "6.18"]).contains("kernel 6.18 (SHA-256)"));

@@ -73,14 +73,15 @@ fn starts(program: &Program) -> Vec<i64> {
     starts
 }
 
-/// Where control goes after the instruction in `slot`.
+/// Where control goes after the instruction in `slot`. A call comes back.
 fn edges(slot: usize, insn: &Insn) -> Vec<Edge> {
     let next = (slot + insn.slots()) as i64;
     let fall = Edge { to: next, kind: EdgeKind::FallThrough };
     match insn {
         Insn::Exit => vec![],
         Insn::Jump { off } => vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Jump }],
-        Insn::Branch { off, .. } => {
+        Insn::JumpLong { off } => vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Jump }],
+        Insn::Branch { off, .. } | Insn::MayGoto { off } => {
             vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Taken }, fall]
         }
         _ => vec![fall],

@@ -5,7 +5,7 @@
 //! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
 
 mod assembler;
-mod decode;
+mod disasm;
 pub mod error;
 pub mod flow;
 mod helper;
@@ -14,7 +14,6 @@ mod label;
 pub mod listing;
 mod map;
 pub mod net;
-mod print;
 mod program;
 mod reg;
 pub mod tag;
@@ -24,9 +23,10 @@ pub mod blocks;
 pub mod programs;
 
 pub use assembler::{Assembler, Why};
+pub use disasm::{Item, disassemble};
 pub use error::{DecodeError, Error};
-pub use helper::{HELPERS, Helper};
-pub use insn::{AluOp, ByteOrder, Insn, Width};
+pub use helper::Helper;
+pub use insn::{AluOp, AtomicOp, ByteOrder, FetchOp, Insn, Slot, Width};
 pub use label::{Bound, Label, Target};
 pub use map::{MapDecl, MapIndex, MapKind};
 pub use program::{Line, Mark, Program};

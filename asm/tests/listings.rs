@@ -118,7 +118,7 @@ fn labels_maps_bytes_reasons_and_sources() {
     let text = listing(Shipped::named("forward").expect("shipped"), None).expect("assembles");
     for part in [
         "\n;   map[0] endpoints4: hash, key 4 B, value 12 B, 8192 entries, flags 0x1\n",
-        "\n;   bpf_redirect_map (51)\n",
+        "\n;   bpf_redirect_map#51\n",
         "\n\npass:",
         " and from above\n",
         "    0: 61190c0000000000  r9 = *(u32 *)(r1 + 12)",

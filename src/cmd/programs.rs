@@ -85,8 +85,10 @@ fn entry(shipped: Shipped) -> Result<Entry> {
         flags: decl.flags,
     };
     let (helpers, bytes) = (program.helpers(), program.bytes(ByteOrder::Little));
-    let helper =
-        |helper: &xhop_asm::Helper| HelperEntry { name: helper.name(), number: helper.number() };
+    let helper = |helper: &xhop_asm::Helper| HelperEntry {
+        name: helper.name().unwrap_or_default(),
+        number: helper.number(),
+    };
     Ok(Entry {
         name: shipped.name(),
         hook: shipped.hook().name(),

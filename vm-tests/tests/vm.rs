@@ -153,7 +153,7 @@ fn alu32(op: AluOp, a: u64, b: u64) -> Program {
     program(|asm| {
         let map = asm.map(STATS);
         map_args(asm, map, 0);
-        asm.call(Helper::MapLookupElem, "a place for 64 bits");
+        asm.call(Helper::MAP_LOOKUP_ELEM, "a place for 64 bits");
         asm.load_imm64(R1, a, "a");
         asm.load_imm64(R2, b, "b");
         asm.emit(Insn::Alu { width: Width::W32, op, dst: R1, src: R2.into() }, "the operation");

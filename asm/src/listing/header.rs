@@ -32,9 +32,7 @@ pub fn header(shipped: Shipped, view: View, kernel: Option<(u32, u32)>) -> Strin
     let slots = program.slots();
     section(&mut lines, "Size", [format!("{slots} instructions, {} bytes", view.bytes().len())]);
     section(&mut lines, "Maps", program.maps().iter().enumerate().map(map));
-    let helpers = program.helpers();
-    let helpers = helpers.iter().map(|helper| format!("{} ({})", helper.name(), helper.number()));
-    section(&mut lines, "Helpers", helpers);
+    section(&mut lines, "Helpers", program.helpers().iter().map(ToString::to_string));
     section(&mut lines, "SHA-256", hashes(view));
     section(&mut lines, "Tag", tags(view, kernel));
     lines.iter().map(|line| format!("; {line}").trim_end().to_string() + "\n").collect()

@@ -100,6 +100,7 @@ impl<'a> View<'a> {
             }
             _ => None,
         };
+        let insn = self.refs.shown(*insn);
         match name {
             Some(name) => format!("{insn} <{name}>"),
             None => insn.to_string(),
