@@ -9,10 +9,10 @@
 mod access;
 mod branch;
 mod call;
+mod code;
 mod facts;
 mod field;
 mod finding;
-mod flow;
 mod scalar;
 mod state;
 mod step;
@@ -40,7 +40,7 @@ pub struct Report {
 ///
 /// Takes bounded time and memory for any bytes.
 pub fn lint(bytes: &[u8], maps: &[MapShape]) -> Report {
-    match flow::Code::read(bytes) {
+    match code::Code::read(bytes) {
         Ok(code) => walk::walk(&code, maps),
         Err(findings) => Report { facts: Facts::default(), findings },
     }

@@ -1,8 +1,8 @@
 //! A state of the machine, and when one covers another.
 
+use super::code::Code;
 use super::field::Headers;
 use super::finding::{Checked, Rule, broken};
-use super::flow::Code;
 use super::scalar::Scalar;
 use super::value::Value;
 use crate::insn::Width;

@@ -2,9 +2,9 @@
 
 use super::Report;
 use super::branch::{Ways, branch};
+use super::code::Code;
 use super::facts::Loop;
 use super::finding::{Finding, Rule};
-use super::flow::Code;
 use super::state::State;
 use super::step::Machine;
 use crate::insn::Insn;
