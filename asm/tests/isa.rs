@@ -1,6 +1,7 @@
 //! The instruction set: one of each, and the laws that hold for any bytes at all.
 
 mod forms;
+mod tools;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -206,6 +207,21 @@ fn helper_names() {
     names.dedup();
     assert_eq!(names.len(), 211);
     assert!(names.iter().all(|name| name.starts_with("bpf_")));
+}
+
+/// bpftool may be older than the last helpers, or newer.
+#[test]
+fn helper_names_as_bpftool_has_them() {
+    if !tools::have(&["bpftool"]) {
+        return;
+    }
+    let listed = tools::run("bpftool", &["feature", "list_builtins", "helpers"]);
+    let mut names = listed.lines().zip(0..);
+    assert_eq!(names.next(), Some(("bpf_unspec", 0)));
+    for (name, number) in names {
+        assert_eq!(Helper::new(number).name(), Some(name), "{number}");
+    }
+    assert!(listed.lines().count() > 150, "{listed}");
 }
 
 static FORMS: LazyLock<Vec<Insn>> = LazyLock::new(forms::forms);

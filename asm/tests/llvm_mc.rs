@@ -1,7 +1,7 @@
 //! The text against an assembler that we did not write: what we print, LLVM reads as the same bytes.
 
 mod forms;
-mod llvm;
+mod tools;
 
 use std::fmt::Write;
 
@@ -41,7 +41,7 @@ fn respelled(insn: &Insn) -> Option<String> {
 
 /// Every form is tried, in one source file.
 fn assembles_to_the_same_bytes(triple: &str, order: ByteOrder) {
-    if !llvm::have(&["llvm-mc-19", "llvm-objcopy-19"]) {
+    if !tools::have(&["llvm-mc-19", "llvm-objcopy-19"]) {
         return;
     }
     let (mut source, mut lines) = (String::new(), Vec::new());
@@ -53,9 +53,9 @@ fn assembles_to_the_same_bytes(triple: &str, order: ByteOrder) {
     }
     assert!(lines.len() > 10_000, "{}", lines.len());
     let (input, object) =
-        (llvm::scratch(&format!("{triple}.s")), llvm::scratch(&format!("{triple}.o")));
+        (tools::scratch(&format!("{triple}.s")), tools::scratch(&format!("{triple}.o")));
     std::fs::write(&input, source).expect("write");
-    llvm::run(
+    tools::run(
         "llvm-mc-19",
         &[
             "-triple",
@@ -63,11 +63,11 @@ fn assembles_to_the_same_bytes(triple: &str, order: ByteOrder) {
             "--mcpu=v4",
             "--filetype=obj",
             "-o",
-            llvm::str(&object),
-            llvm::str(&input),
+            tools::str(&object),
+            tools::str(&input),
         ],
     );
-    let theirs = llvm::section(&object, ".text");
+    let theirs = tools::section(&object, ".text");
     let mut rest = &theirs[..];
     for insn in lines {
         let mut ours = Vec::new();

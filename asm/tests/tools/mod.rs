@@ -1,4 +1,5 @@
-//! LLVM's tools, which the tests compare with.
+//! Tools that the tests compare with.
+#![allow(dead_code)] // each test takes its part
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
