@@ -24,6 +24,15 @@ pub enum Hook {
     Xdp = 6,
 }
 
+impl Hook {
+    /// The section of an ELF object by which libbpf knows that a program is for here.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+        }
+    }
+}
+
 impl Shipped {
     /// Every one there is.
     pub const ALL: [Self; 6] = [
