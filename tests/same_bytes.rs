@@ -2,11 +2,8 @@
 
 mod lab;
 
-use std::fs;
-
-use lab::{HOST, Lab, Where, lab};
+use lab::{HOST, lab};
 use xhop::sys::bpf::{Map, MapRefs, Prog, TestRun, XdpMd};
-use xhop::sys::kernel;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
 use xhop_asm::blocks::{Family, count, endpoint};
 use xhop_asm::programs::{Checksum, Shipped, forward};
@@ -181,7 +178,8 @@ fn the_kernels_tag_is_the_hash_of_the_listed_bytes() {
         for attach in ["link", "netlink"] {
             for (way, checksum) in [("complete", Checksum::Complete), ("none", Checksum::Keep)] {
                 lab.xhop(&["up", "a", "b", "--attach", attach, "--checksum", way]).ok();
-                let expected = hash(lab, &forward(checksum).expect("assembles"));
+                let program = forward(checksum).expect("assembles");
+                let expected = lab.kernel_hash(&program.bytes(ByteOrder::NATIVE));
                 for name in ["a", "b"] {
                     let member = lab.member(&format!("netns:{name}"));
                     assert_eq!(member["program"]["tag"], expected, "{attach}, {way}");
@@ -201,12 +199,4 @@ fn the_kernels_tag_is_the_hash_of_the_listed_bytes() {
             assert_eq!(prog.map_refs(), Some(MapRefs::Index), "{}", program.name());
         }
     });
-}
-
-/// The first eight bytes of the hash by which the kernel tags programs.
-fn hash(lab: &Lab, program: &Program) -> String {
-    fs::write("/run/program", program.bytes(ByteOrder::NATIVE)).expect("a file in /run");
-    let new = kernel::release().expect("uname") >= (6, 18);
-    let command = if new { "sha256sum" } else { "sha1sum" };
-    lab.ok_in(Where::Own, &[command, "/run/program"])[..16].to_owned()
 }

@@ -29,7 +29,7 @@ pub use error::{DecodeError, Error};
 pub use helper::{HELPERS, Helper};
 pub use insn::{AluOp, ByteOrder, Insn, Width};
 pub use label::{Bound, Label, Target};
-pub use map::{MapDecl, MapIndex, MapKind};
+pub use map::{MapDecl, MapIndex, MapKind, MapShape};
 pub use program::{LICENSE, Line, Mark, Program};
 pub use reg::{
     AnyReg, Cond, FP, Fp, Mem, Operand, Pointer, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, Size,

@@ -41,6 +41,30 @@ pub struct MapDecl {
     pub flags: u32,
 }
 
+/// A map as an object of whatever origin defines it, with the kernel's numbers; 0 is what is not known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct MapShape {
+    /// Its name.
+    pub name: String,
+    /// `enum bpf_map_type`
+    pub kind: u32,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value (per-CPU kinds: on one CPU).
+    pub value_size: u32,
+    /// How many entries it may hold.
+    pub max_entries: u32,
+    /// `BPF_F_*` flags of `BPF_MAP_CREATE`.
+    pub flags: u32,
+}
+
+impl From<&MapDecl> for MapShape {
+    fn from(decl: &MapDecl) -> Self {
+        let MapDecl { name, kind, key_size, value_size, max_entries, flags } = *decl;
+        Self { name: name.into(), kind: kind as u32, key_size, value_size, max_entries, flags }
+    }
+}
+
 /// A map's place in the list that goes with the program: what `BPF_PSEUDO_MAP_IDX`
 /// refers to. It is not a file descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
