@@ -3,8 +3,8 @@
 mod tools;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
 
+use tools::Folder;
 use xhop_asm::{ByteOrder, Insn, Item, Operand, Size, disassemble};
 
 const SOURCES: [&str; 4] = ["packet", "arithmetic", "functions", "atomics"];
@@ -31,23 +31,22 @@ fn configs(compiler: &'static str, last: u8) -> Vec<Config> {
     configs
 }
 
-fn compile(source: &str, config: &Config) -> PathBuf {
+fn compile(folder: &Folder, source: &str, config: &Config) -> String {
     let Config { compiler, isa, optimised, triple, .. } = config;
     let input = format!("{}/tests/compiler/{source}.c", env!("CARGO_MANIFEST_DIR"));
-    let object = tools::scratch(&format!("{source}-{compiler}-v{isa}{optimised}-{triple}.o"));
+    let object = folder.at(&format!("{source}-{compiler}-v{isa}{optimised}-{triple}.o"));
     let (cpu, isa) = (format!("-mcpu=v{isa}"), format!("-DISA={isa}"));
-    tools::run(
-        compiler,
-        &["-target", triple, &cpu, &isa, optimised, "-c", &input, "-o", tools::str(&object)],
-    );
+    let options = ["-target", triple, &cpu, &isa, optimised, "-c", &input, "-o", &object];
+    tools::run(&[&[*compiler], &options[..]].concat());
     object
 }
 
 /// The sections with code, and in each the lines as `slot: text`.
-fn listed_by_llvm(object: &Path) -> Vec<(String, Vec<String>)> {
-    let args = ["-d", "--no-show-raw-insn", "--no-print-imm-hex", "--mcpu=v4", tools::str(object)];
+fn listed_by_llvm(object: &str) -> Vec<(String, Vec<String>)> {
+    let objdump =
+        ["llvm-objdump-19", "-d", "--no-show-raw-insn", "--no-print-imm-hex", "--mcpu=v4"];
     let mut sections: Vec<(String, Vec<String>)> = Vec::new();
-    for line in tools::run("llvm-objdump-19", &args).lines() {
+    for line in tools::run(&[&objdump[..], &[object]].concat()).lines() {
         if let Some(name) = line.strip_prefix("Disassembly of section ") {
             sections.push((name.trim_end_matches(':').to_owned(), Vec::new()));
         } else if let (Some((slot, text)), Some((_, lines))) =
@@ -103,18 +102,19 @@ fn form(item: &Item) -> String {
 /// Lists what the compiler makes of all sources, and gives the forms that occurred.
 fn listed_as_llvm_lists_it(compiler: &'static str, last: u8) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();
+    let folder = Folder::new(&format!("compiler-{compiler}"));
     for config in configs(compiler, last) {
         for source in SOURCES {
-            let object = compile(source, &config);
+            let object = compile(&folder, source, &config);
             let sections = listed_by_llvm(&object);
-            assert!(!sections.is_empty(), "{}", object.display());
+            assert!(!sections.is_empty(), "{object}");
             for (section, theirs) in sections {
                 let items = disassemble(&tools::section(&object, &section), config.order);
                 let ours = listed_by_us(&items);
                 for (ours, theirs) in ours.iter().zip(&theirs) {
-                    assert_eq!(ours, theirs, "{}, {section}", object.display());
+                    assert_eq!(ours, theirs, "{object}, {section}");
                 }
-                assert_eq!(ours.len(), theirs.len(), "{}, {section}", object.display());
+                assert_eq!(ours.len(), theirs.len(), "{object}, {section}");
                 seen.extend(items.iter().map(form));
             }
         }
@@ -122,16 +122,20 @@ fn listed_as_llvm_lists_it(compiler: &'static str, last: u8) -> BTreeSet<String>
     seen
 }
 
+fn have(test: &str, clang: &str) -> bool {
+    tools::have(test, clang, clang) && tools::have(test, "llvm-objdump-19", "llvm-19")
+}
+
 #[test]
 fn of_debians_clang() {
-    if tools::have(&["clang", "llvm-objdump-19", "llvm-objcopy-19"]) {
+    if have("of_debians_clang", "clang") {
         listed_as_llvm_lists_it("clang", 3);
     }
 }
 
 #[test]
 fn of_the_first_clang_with_v4() {
-    if !tools::have(&["clang-19", "llvm-objdump-19", "llvm-objcopy-19"]) {
+    if !have("of_the_first_clang_with_v4", "clang-19") {
         return;
     }
     let seen = listed_as_llvm_lists_it("clang-19", 4);

@@ -212,10 +212,10 @@ fn helper_names() {
 /// bpftool may be older than the last helpers, or newer.
 #[test]
 fn helper_names_as_bpftool_has_them() {
-    if !tools::have(&["bpftool"]) {
+    if !tools::have("helper_names_as_bpftool_has_them", "bpftool", "bpftool") {
         return;
     }
-    let listed = tools::run("bpftool", &["feature", "list_builtins", "helpers"]);
+    let listed = tools::run(&["bpftool", "feature", "list_builtins", "helpers"]);
     let mut names = listed.lines().zip(0..);
     assert_eq!(names.next(), Some(("bpf_unspec", 0)));
     for (name, number) in names {

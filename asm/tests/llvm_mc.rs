@@ -5,6 +5,8 @@ mod tools;
 
 use std::fmt::Write;
 
+use tools::Folder;
+
 use xhop_asm::{ByteOrder, Insn};
 
 /// The instruction as LLVM spells it; `None` for what LLVM 19 has no text for.
@@ -41,9 +43,10 @@ fn respelled(insn: &Insn) -> Option<String> {
 
 /// Every form is tried, in one source file.
 fn assembles_to_the_same_bytes(triple: &str, order: ByteOrder) {
-    if !tools::have(&["llvm-mc-19", "llvm-objcopy-19"]) {
+    if !tools::have(triple, "llvm-mc-19", "llvm-19") {
         return;
     }
+    let folder = Folder::new(&format!("llvm-mc-{triple}"));
     let (mut source, mut lines) = (String::new(), Vec::new());
     for insn in forms::forms() {
         if let Some(text) = respelled(&insn) {
@@ -52,21 +55,9 @@ fn assembles_to_the_same_bytes(triple: &str, order: ByteOrder) {
         }
     }
     assert!(lines.len() > 10_000, "{}", lines.len());
-    let (input, object) =
-        (tools::scratch(&format!("{triple}.s")), tools::scratch(&format!("{triple}.o")));
-    std::fs::write(&input, source).expect("write");
-    tools::run(
-        "llvm-mc-19",
-        &[
-            "-triple",
-            triple,
-            "--mcpu=v4",
-            "--filetype=obj",
-            "-o",
-            tools::str(&object),
-            tools::str(&input),
-        ],
-    );
+    let (input, object) = (folder.write("forms.s", source), folder.at("forms.o"));
+    let to_object = ["-triple", triple, "--mcpu=v4", "--filetype=obj", "-o", &object, &input];
+    tools::run(&[&["llvm-mc-19"], &to_object[..]].concat());
     let theirs = tools::section(&object, ".text");
     let mut rest = &theirs[..];
     for insn in lines {

@@ -1,41 +1,88 @@
-//! Tools that the tests compare with.
-#![allow(dead_code)] // each test takes its part
+//! Other people's tools, as oracles. Where one is missing a test says that it was not tried; with
+//! `XHOP_REQUIRE_KERNEL=1`, as in CI, it fails.
 
+// Each test file uses a part of this module.
+#![allow(dead_code)]
+
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether all these tools are here. If not it says so in one line; with `XHOP_REQUIRE_KERNEL=1`
-/// it panics instead.
-pub fn have(tools: &[&str]) -> bool {
-    let there = |tool: &&str| Command::new(tool).arg("--version").output().is_ok();
-    let Some(missing) = tools.iter().find(|tool| !there(tool)) else { return true };
-    let required = std::env::var_os("XHOP_REQUIRE_KERNEL").is_some_and(|value| value == "1");
-    assert!(!required, "{missing} is not installed");
-    eprintln!("not tried: {missing} is not installed");
+/// C for an object that has what objects have.
+pub const SOURCE: &str = include_str!("source.c");
+
+/// Whether `test` can use the tool, which Debian has in `package`.
+pub fn have(test: &str, tool: &str, package: &str) -> bool {
+    if installed(tool) {
+        return true;
+    }
+    let reason = format!("no `{tool}` in PATH (apt-get install {package})");
+    let must = std::env::var_os("XHOP_REQUIRE_KERNEL").is_some_and(|v| v == "1");
+    assert!(!must, "{test} must not be skipped: {reason}");
+    // Nobody to tell when stderr is closed. Not `eprintln`, which libtest would capture.
+    let _ = writeln!(std::io::stderr(), "not tried: {test}: {reason}");
     false
 }
 
-/// What the command prints; panics with its errors if it fails.
-pub fn run(tool: &str, args: &[&str]) -> String {
-    let output = Command::new(tool).args(args).output().expect(tool);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tool} {args:?}:\n{errors}");
-    String::from_utf8(output.stdout).expect("UTF-8")
+/// Whether the tool is there at all.
+pub fn installed(tool: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(tool).is_file())
 }
 
-/// A file of this name among those that the build may leave behind.
-pub fn scratch(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+/// Runs a command that must succeed and have nothing to object to; gives its standard output.
+pub fn run(argv: &[&str]) -> String {
+    let done = Command::new(argv[0]).args(&argv[1..]).output();
+    let done = done.unwrap_or_else(|e| panic!("{argv:?}: {e}"));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.is_empty(), "{argv:?}: {}: {said}", done.status);
+    String::from_utf8(done.stdout).expect("text")
 }
 
-pub fn str(path: &Path) -> &str {
-    path.to_str().expect("UTF-8")
+/// A folder of this test's own, gone when it is dropped.
+pub struct Folder(PathBuf);
+
+impl Folder {
+    pub fn new(test: &str) -> Self {
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(test);
+        std::fs::create_dir_all(&path).expect("a folder");
+        Self(path)
+    }
+
+    /// The path of a file in it.
+    pub fn at(&self, name: &str) -> String {
+        self.0.join(name).to_str().expect("UTF-8").into()
+    }
+
+    /// Writes a file; gives its path.
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) -> String {
+        let path = self.at(name);
+        std::fs::write(&path, bytes).expect("a file");
+        path
+    }
+
+    /// What clang makes of C, as an object for `target`: `bpfel` or `bpfeb`. `None` if there is no clang.
+    pub fn compile(&self, test: &str, clang: &str, target: &str, c: &str) -> Option<Vec<u8>> {
+        if !have(test, clang, clang) {
+            return None;
+        }
+        let source = self.write("source.c", c);
+        let object = self.at(&format!("{clang}-{target}.o"));
+        run(&[clang, "-target", target, "-O2", "-g", "-Wall", "-c", &source, "-o", &object]);
+        Some(std::fs::read(object).expect("the object"))
+    }
 }
 
-/// The bytes of a section of an object.
-pub fn section(object: &Path, name: &str) -> Vec<u8> {
-    let out = object.with_extension("bin");
-    let only = format!("--only-section={name}");
-    run("llvm-objcopy-19", &["-O", "binary", &only, str(object), str(&out)]);
-    std::fs::read(&out).expect("written")
+/// The bytes of a section of an object file.
+pub fn section(object: &str, name: &str) -> Vec<u8> {
+    let (out, only) = (format!("{object}.bin"), format!("--only-section={name}"));
+    run(&["llvm-objcopy-19", "-O", "binary", &only, object, &out]);
+    std::fs::read(out).expect("written")
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What is left does no harm.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
