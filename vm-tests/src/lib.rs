@@ -2,7 +2,8 @@
 //!
 //! A [`Vm`] takes an [`xhop_asm::Program`], gives it a real `xdp_md`, maps and the kernel's
 //! helpers, and runs it in `rbpf`. No root, no kernel, and an access outside the packet is an
-//! error that names the instruction. [`packet`] makes frames to run it on.
+//! error that names the instruction. [`packet`] makes frames to run it on, [`pcap`] reads them from
+//! captures.
 //!
 //! ```
 //! use xhop_vm::{Vm, packet::tcp};
@@ -22,7 +23,10 @@ mod memory;
 mod state;
 mod vm;
 
+pub mod joined;
 pub mod packet;
+pub mod pcap;
+pub mod wire;
 
 pub use error::{Error, Place};
 pub use map::Map;
