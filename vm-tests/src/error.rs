@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
-use xhop_asm::{Line, Program};
+use xhop_asm::{Helper, Line, Program};
 
 /// An instruction: what it is for and where it was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -125,6 +125,13 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The two engines do not agree: one of them is wrong.
+    Differ {
+        /// The program's name.
+        program: String,
+        /// What is not the same, first of the stepping engine.
+        what: String,
+    },
     /// The program wrote to its context, which the kernel refuses.
     CtxWritten {
         /// The program's name.
@@ -139,6 +146,13 @@ pub enum Error {
         /// The value's key.
         key: Vec<u8>,
     },
+}
+
+impl Error {
+    /// A helper's fault.
+    pub(crate) fn call(program: &Program, helper: Helper, what: String) -> Self {
+        Self::Call { program: program.name().to_owned(), helper: helper.name(), what }
+    }
 }
 
 impl fmt::Display for Error {
@@ -171,13 +185,20 @@ impl fmt::Display for Error {
                 "map `{map}` has room for {max_entries} entries: remove one, or declare more"
             ),
             Self::PacketTooLong { len, max } => {
-                write!(f, "a packet of {len} bytes: at most {max} make a frame")
+                write!(
+                    f,
+                    "a packet of {len} bytes: at most {max} make a frame: leave it out (`tcpdump ... less {max}`)"
+                )
             }
             Self::Insn { program, place: Some(place), what } => {
                 write!(f, "`{program}`: {what}: {place}")
             }
             Self::Insn { program, place: None, what } => write!(f, "`{program}`: {what}"),
             Self::Call { program, helper, what } => write!(f, "`{program}`: {helper}: {what}"),
+            Self::Differ { program, what } => write!(
+                f,
+                "`{program}`: the stepping engine and rbpf disagree, report it with the packet: {what}"
+            ),
             Self::CtxWritten { program } => {
                 write!(f, "`{program}` wrote to its context: the kernel lets it only read there")
             }
