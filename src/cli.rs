@@ -46,6 +46,11 @@ pub enum Command {
     ///
     /// Runs them in the kernel on packets that it is given, without any network (BPF_PROG_TEST_RUN).
     Bench(cmd::bench::Args),
+    /// Run a program on a capture, here and now, without root.
+    ///
+    /// It runs in userspace, on the bytes that the kernel would get: what it says of each packet, where it
+    /// sends it, and what it changes.
+    Vm(cmd::vm::Args),
 }
 
 impl Command {
@@ -57,6 +62,7 @@ impl Command {
             Self::Status(args) => cmd::status::run(args),
             Self::Demo(args) => cmd::demo::run(args),
             Self::Bench(args) => cmd::bench::run(args),
+            Self::Vm(args) => cmd::vm::run(args),
         }
     }
 }

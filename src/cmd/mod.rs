@@ -5,6 +5,7 @@ pub mod demo;
 pub mod down;
 pub mod status;
 pub mod up;
+pub mod vm;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
