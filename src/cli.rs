@@ -53,6 +53,11 @@ pub enum Command {
     Programs(cmd::programs::Args),
     /// Show a program: instruction by instruction with reason and source, or for other tools.
     Show(cmd::show::Args),
+    /// Run a program on a capture, here and now, without root.
+    ///
+    /// It runs in userspace, on the bytes that the kernel would get: what it says of each packet, where it
+    /// sends it, and what it changes.
+    Vm(cmd::vm::Args),
 }
 
 impl Command {
@@ -66,6 +71,7 @@ impl Command {
             Self::Bench(args) => cmd::bench::run(args),
             Self::Programs(args) => cmd::programs::run(args),
             Self::Show(args) => cmd::show::run(args),
+            Self::Vm(args) => cmd::vm::run(args),
         }
     }
 }

@@ -382,6 +382,25 @@ pub enum Error {
         /// What the program gave.
         got: u32,
     },
+    /// A capture that can't be used.
+    #[error("{path}: {why}", path = path.display())]
+    Capture {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        why: String,
+    },
+    /// A program that can't be run in userspace.
+    #[error("{0}")]
+    Vm(xhop_vm::Error),
+    /// A packet that a program can't be run on.
+    #[error("packet {number}: {error}")]
+    Packet {
+        /// Its place in the capture, from 1 on.
+        number: usize,
+        /// Why not.
+        error: xhop_vm::Error,
+    },
     /// A value that JSON can't hold.
     #[error("JSON: {0}: report it")]
     Json(String),

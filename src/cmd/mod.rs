@@ -7,6 +7,7 @@ pub mod programs;
 pub mod show;
 pub mod status;
 pub mod up;
+pub mod vm;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};

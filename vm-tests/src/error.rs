@@ -130,6 +130,13 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The two engines do not agree: one of them is wrong.
+    Differ {
+        /// The program's name.
+        program: String,
+        /// What is not the same, first of the stepping engine.
+        what: String,
+    },
     /// The program wrote to its context, which the kernel refuses.
     CtxWritten {
         /// The program's name.
@@ -144,6 +151,13 @@ pub enum Error {
         /// The value's key.
         key: Vec<u8>,
     },
+}
+
+impl Error {
+    /// A helper's fault.
+    pub(crate) fn call(program: &Program, helper: Helper, what: String) -> Self {
+        Self::Call { program: program.name().to_owned(), helper, what }
+    }
 }
 
 impl fmt::Display for Error {
@@ -180,13 +194,20 @@ impl fmt::Display for Error {
                 "map `{map}` has room for {max_entries} entries: remove one, or declare more"
             ),
             Self::PacketTooLong { len, max } => {
-                write!(f, "a packet of {len} bytes: at most {max} make a frame")
+                write!(
+                    f,
+                    "a packet of {len} bytes: at most {max} make a frame: leave it out (`tcpdump ... less {max}`)"
+                )
             }
             Self::Insn { program, place: Some(place), what } => {
                 write!(f, "`{program}`: {what}: {place}")
             }
             Self::Insn { program, place: None, what } => write!(f, "`{program}`: {what}"),
             Self::Call { program, helper, what } => write!(f, "`{program}`: {helper}: {what}"),
+            Self::Differ { program, what } => write!(
+                f,
+                "`{program}`: the stepping engine and rbpf disagree, report it with the packet: {what}"
+            ),
             Self::CtxWritten { program } => {
                 write!(f, "`{program}` wrote to its context: the kernel lets it only read there")
             }

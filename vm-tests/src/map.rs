@@ -90,6 +90,34 @@ impl Map {
         entries.values().map(|cells| memory::addresses(self.value(cells))).collect()
     }
 
+    /// Lets `work` have the bytes at an address, if they are in one value.
+    pub(crate) fn access(&self, addr: u64, len: usize, work: &mut dyn FnMut(&[Cell<u8>])) -> bool {
+        let entries = self.entries.borrow();
+        let mut values = entries.values().map(|cells| self.value(cells));
+        let found = values.find_map(|value| memory::part(value, addr, len));
+        found.map(work).is_some()
+    }
+
+    /// What lies at an address, for people: `stats[00000000]+8`.
+    pub(crate) fn name_at(&self, addr: u64) -> Option<String> {
+        let entries = self.entries.borrow();
+        let mut values = entries.iter().map(|(key, v)| (key, memory::addresses(self.value(v))));
+        let (key, value) = values.find(|(_, value)| value.contains(&addr))?;
+        let key: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        Some(match addr - value.start {
+            0 => format!("{}[{key}]", self.decl.name),
+            off => format!("{}[{key}]+{off}", self.decl.name),
+        })
+    }
+
+    /// Makes it hold just these entries, which it gave by [`Map::entries`].
+    pub(crate) fn restore(&self, entries: &[(Vec<u8>, Vec<u8>)]) {
+        // They are in the order of their keys.
+        let kept = |key: &Vec<u8>| entries.binary_search_by(|(kept, _)| kept.cmp(key)).is_ok();
+        self.entries.borrow_mut().retain(|key, _| kept(key));
+        entries.iter().for_each(|(key, value)| self.put(key.clone(), value));
+    }
+
     /// The key of a value that the program wrote over the end of, if there is one.
     pub(crate) fn overrun(&self) -> Option<Vec<u8>> {
         let entries = self.entries.borrow();

@@ -102,6 +102,12 @@ pub(crate) fn addresses(cells: &[Cell<u8>]) -> Range<u64> {
     start..start + cells.len() as u64
 }
 
+/// Those of the bytes that have these addresses, if all have.
+pub(crate) fn part(cells: &[Cell<u8>], addr: u64, len: usize) -> Option<&[Cell<u8>]> {
+    let start = usize::try_from(addr.checked_sub(addresses(cells).start)?).ok()?;
+    cells.get(start..start.checked_add(len)?)
+}
+
 /// A copy of the bytes.
 pub(crate) fn copy(cells: &[Cell<u8>]) -> Vec<u8> {
     cells.iter().map(Cell::get).collect()

@@ -104,6 +104,19 @@ impl State {
         self.memory.read_exact_at(&mut bytes, addr).ok().map(|()| bytes)
     }
 
+    /// Where an access went that is not allowed, from the packet's point of view if it is near.
+    pub(crate) fn describe(&self, addr: u64, size: u64) -> String {
+        if !self.packet.owns(addr) {
+            return format!(
+                "{size} bytes at {addr:#x} are not in the context, the packet, the stack or a map's value"
+            );
+        }
+        let packet = memory::addresses(self.packet.cells());
+        let start = addr as i64 - packet.start as i64;
+        let (end, len) = (start + size as i64, packet.end - packet.start);
+        format!("bytes {start}..{end} of the packet, which has {len}")
+    }
+
     /// Notes what a helper could not do; the run goes on, and then fails with it.
     pub(crate) fn fail(&self, helper: Helper, what: String) {
         self.fault.borrow_mut().get_or_insert((helper, what));

@@ -11,6 +11,7 @@ use crate::helpers::{self, Entered, Function};
 use crate::map::Map;
 use crate::memory;
 use crate::state::State;
+use crate::verifier;
 
 /// A program and its maps. Maps keep their entries from run to run.
 ///
@@ -52,9 +53,16 @@ impl Outcome {
 
 impl Vm {
     /// Makes empty maps and checks that all can be run. Errors: a helper that is not emulated, a
-    /// map that is not declared, an instruction that `rbpf` computes wrong, what `rbpf` refuses, no
-    /// memory.
+    /// map that is not declared, an instruction that `rbpf` computes wrong, what `rbpf` or our own
+    /// rules refuse, no memory.
     pub fn new(program: &Program) -> Result<Self, Error> {
+        let vm = Self::unlinted(program)?;
+        verifier::verify(&mut vm.load()?, program)?;
+        Ok(vm)
+    }
+
+    /// Like [`Vm::new`], but our own rules are not asked: for programs that shall go wrong.
+    pub fn unlinted(program: &Program) -> Result<Self, Error> {
         let calls = check_lines(program)?;
         let grows = calls.iter().any(|(helper, _)| *helper == Helper::XDP_ADJUST_TAIL);
         let vm = Self {
@@ -91,12 +99,8 @@ impl Vm {
     /// the end not be told as an error: it ends the process at the guard page.
     /// In a debug build an access whose address wraps round, one byte before NULL, ends it too.
     pub fn run(&self, packet: impl AsRef<[u8]>, ingress_ifindex: u32) -> Result<Outcome, Error> {
-        let packet = packet.as_ref();
-        if packet.len() > MAX_PACKET {
-            return Err(Error::PacketTooLong { len: packet.len(), max: MAX_PACKET });
-        }
+        self.start(packet.as_ref(), ingress_ifindex)?;
         let state = &self.state;
-        state.start(packet, ingress_ifindex);
         let mut rbpf = self.load()?;
         for bytes in state.maps.iter().flat_map(Map::addresses).chain(state.packet.growth()) {
             rbpf.register_allowed_memory(&bytes.collect::<Vec<_>>());
@@ -109,9 +113,35 @@ impl Vm {
         self.check_helpers()?;
         let r0 = result.map_err(|error| self.insn_error(&text(&error)))?;
         self.check_writes()?;
-        let verdict = r0 & u64::from(u32::MAX);
+        Ok(self.outcome(r0))
+    }
+
+    /// Makes ready for a run.
+    pub(crate) fn start(&self, packet: &[u8], ingress_ifindex: u32) -> Result<(), Error> {
+        if packet.len() > MAX_PACKET {
+            return Err(Error::PacketTooLong { len: packet.len(), max: MAX_PACKET });
+        }
+        self.state.start(packet, ingress_ifindex);
+        Ok(())
+    }
+
+    /// What a run has left that ended with `r0`.
+    pub(crate) fn outcome(&self, r0: u64) -> Outcome {
+        let (state, verdict) = (&self.state, r0 & u64::from(u32::MAX));
         let redirect = state.redirect.get().filter(|_| verdict == xdp::REDIRECT as u64);
-        Ok(Outcome { verdict, packet: memory::copy(state.packet.cells()), redirect })
+        Outcome { verdict, packet: memory::copy(state.packet.cells()), redirect }
+    }
+
+    pub(crate) fn program(&self) -> &Program {
+        &self.program
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    pub(crate) fn state(&self) -> &Rc<State> {
+        &self.state
     }
 
     /// The program in `rbpf`, checked by it, with its helpers.
@@ -130,9 +160,7 @@ impl Vm {
     fn check_helpers(&self) -> Result<(), Error> {
         match self.state.fault.take() {
             None => Ok(()),
-            Some((helper, what)) => {
-                Err(Error::Call { program: self.program.name().to_owned(), helper, what })
-            }
+            Some((helper, what)) => Err(Error::call(&self.program, helper, what)),
         }
     }
 
@@ -157,23 +185,10 @@ impl Vm {
         let addr = number_after(said, "addr 0x", 16);
         let size = number_after(said, "size ", 10);
         let what = match (addr, size) {
-            (Some(addr), Some(size)) => self.describe(addr, size),
+            (Some(addr), Some(size)) => self.state.describe(addr, size),
             _ => said.to_owned(),
         };
         Error::Insn { program: self.program.name().to_owned(), place, what }
-    }
-
-    /// Where an access went, from the packet's point of view if it is near.
-    fn describe(&self, addr: u64, size: u64) -> String {
-        if !self.state.packet.owns(addr) {
-            return format!(
-                "{size} bytes at {addr:#x} are not in the context, the packet, the stack or a map's value"
-            );
-        }
-        let packet = memory::addresses(self.state.packet.cells());
-        let start = addr as i64 - packet.start as i64;
-        let (end, len) = (start + size as i64, packet.end - packet.start);
-        format!("bytes {start}..{end} of the packet, which has {len}")
     }
 }
 

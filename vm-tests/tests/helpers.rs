@@ -79,7 +79,7 @@ fn a_redirect_is_forgotten_after_its_run() {
         asm.call(Helper::REDIRECT_MAP, "verdict");
         asm.bind(out);
     });
-    let vm = Vm::new(&program).expect("loads");
+    let vm = Vm::unlinted(&program).expect("loads");
     let ports = vm.map("ports").expect("declared");
     ports.insert(12u32.to_ne_bytes(), 31u32.to_ne_bytes()).expect("fits");
     let redirects = [1, 0].map(|byte| vm.run([byte; 14], 1).expect("runs").redirect);

@@ -65,7 +65,7 @@ fn values_end_to_the_byte() {
             access(asm);
             asm.mov(R0, 0, "verdict");
         });
-        let vm = Vm::new(&program).expect("loads");
+        let vm = Vm::unlinted(&program).expect("loads");
         let map = vm.map("hash").expect("declared");
         map.insert(5u32.to_ne_bytes(), [0; 8]).expect("fits");
         vm.run([0; 14], 1)
@@ -114,7 +114,7 @@ fn keys_may_be_in_the_packet() {
         asm.call(Helper::MAP_LOOKUP_ELEM, "value");
         asm.load(R0, R0.u64(0), "value");
     });
-    let vm = Vm::new(&program).expect("loads");
+    let vm = Vm::unlinted(&program).expect("loads");
     vm.map("hash").expect("declared").insert([9; 4], 6u64.to_ne_bytes()).expect("fits");
     assert_eq!(vm.run([9; 20], 1).expect("runs").verdict, 6);
 }

@@ -124,7 +124,7 @@ fn the_context_is_read_only() {
 
 #[test]
 fn a_fault_leaves_the_vm_usable() {
-    let vm = Vm::new(&peek(|r2| r2.u8(20))).expect("loads");
+    let vm = Vm::unlinted(&peek(|r2| r2.u8(20))).expect("loads");
     assert!(vm.run([1; 20], 1).is_err());
     assert_eq!(vm.run([5; 21], 1).expect("long enough").verdict, 5);
     assert!(vm.run([1; 20], 1).is_err());
@@ -132,7 +132,7 @@ fn a_fault_leaves_the_vm_usable() {
 
 #[test]
 fn packets_of_all_sizes() {
-    let vm = Vm::new(&peek(|r2| r2.u8(13))).expect("loads");
+    let vm = Vm::unlinted(&peek(|r2| r2.u8(13))).expect("loads");
     assert_eq!(vm.run(vec![3; 65535 + 14], 1).expect("a GSO packet").verdict, 3);
     assert!(matches!(vm.run(vec![3; 70000], 1), Err(Error::PacketTooLong { len: 70000, .. })));
     assert!(vm.run([], 1).is_err(), "nothing to read");
@@ -176,7 +176,7 @@ fn operations_on_32_bits_clear_the_upper_half() {
         (AluOp::Arsh, (a as i32 >> b) as u32),
     ] {
         let high = 0xffff_ffff << 32;
-        let vm = Vm::new(&alu32(op, high | u64::from(a), high | u64::from(b))).expect("loads");
+        let vm = Vm::unlinted(&alu32(op, high | u64::from(a), high | u64::from(b))).expect("loads");
         vm.run([0; 14], 1).expect("runs");
         let result = vm.map("stats").expect("declared").get([0; 4]).expect("a key");
         assert_eq!(result, Some(u64::from(expected).to_ne_bytes().to_vec()), "{op:?}");
@@ -186,7 +186,7 @@ fn operations_on_32_bits_clear_the_upper_half() {
 #[test]
 fn what_rbpf_computes_wrong_is_refused() {
     for op in [AluOp::Add, AluOp::Sub, AluOp::Mul] {
-        let Err(error) = Vm::new(&alu32(op, 1, 2)) else { panic!("must fail: {op:?}") };
+        let Err(error) = Vm::unlinted(&alu32(op, 1, 2)) else { panic!("must fail: {op:?}") };
         let Error::Alu32 { place } = &error else { panic!("{error}") };
         assert_eq!(place.comment, "the operation");
     }

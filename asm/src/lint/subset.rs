@@ -29,6 +29,9 @@ pub(super) fn disagreed(insn: &Insn) -> Option<&'static str> {
         Insn::Alu { width: Width::W32, op: AluOp::Add | AluOp::Sub | AluOp::Mul, .. } => {
             Some("the VM extends the sign of 32-bit sums, differences and products: use 64 bits")
         }
+        Insn::Alu { width: Width::W32, op: AluOp::Mod, src: Operand::Reg(_), .. } => Some(
+            "the VM leaves the upper half as it is where a 32-bit remainder is of zero: use 64 bits",
+        ),
         Insn::Branch { width: Width::W64, test, .. } => match test.src {
             Operand::Imm(..0) => Some(
                 "kernel and VM differ on a negative constant in a 64-bit comparison: load it into a register",
