@@ -52,6 +52,13 @@ pub enum Command {
     ///
     /// Runs them in the kernel on packets that it is given, without any network (BPF_PROG_TEST_RUN).
     Bench(cmd::bench::Args),
+    /// List every program that this binary can ever load.
+    ///
+    /// With the hashes by which each is known. The tag is what kernels on little-endian machines call it: the
+    /// first 8 bytes of SHA-1, from 6.18 of SHA-256; before 5.14 they get maps by descriptor.
+    Programs(cmd::programs::Args),
+    /// Show a program: instruction by instruction with reason and source, or for other tools.
+    Show(cmd::show::Args),
 }
 
 impl Command {
@@ -64,6 +71,8 @@ impl Command {
             Self::Audit(args) => cmd::audit::run(args),
             Self::Demo(args) => cmd::demo::run(args),
             Self::Bench(args) => cmd::bench::run(args),
+            Self::Programs(args) => cmd::programs::run(args),
+            Self::Show(args) => cmd::show::run(args),
         }
     }
 }

@@ -353,6 +353,20 @@ pub enum Error {
         /// Their names.
         missing: String,
     },
+    /// No program has this name.
+    #[error("`{name}` is no program of this xhop: it has {names}")]
+    NoSuchProgram {
+        /// As it was given, made printable.
+        name: String,
+        /// All that there are.
+        names: String,
+    },
+    /// Bytes that a terminal can't show.
+    #[error("{format} is not for a terminal: write it to a file with `> FILE`")]
+    Terminal {
+        /// What was asked for.
+        format: &'static str,
+    },
     /// A program of ours that does not assemble.
     #[error("a program does not assemble: {0}: report it")]
     Assemble(xhop_asm::Error),

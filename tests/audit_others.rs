@@ -76,7 +76,7 @@ fn a_filter_of_tc() {
                     &[("others", "tc 7:0: "), ("others", "tc 7:0: "), ("others", "tc 7:0: ")],
                 );
             }
-            done => not_tried("a_filter_of_tc: actions", done.stderr.trim()),
+            done => not_tried("a_filter_of_tc: actions", done.stderr.lines().next().unwrap_or("")),
         }
     });
 }
@@ -205,7 +205,7 @@ fn a_tracer() {
         });
         let _tracer = match tracer {
             Ok(tracer) => tracer,
-            Err(error) => return not_tried("a_tracer", &error),
+            Err(error) => return not_tried("a_tracer", error.trim()),
         };
         caught(lab, &[("tracers", "(tracer, tag ")]);
     });

@@ -80,7 +80,7 @@ impl std::error::Error for Error {}
 pub enum DecodeError {
     /// The stream ends within an instruction.
     Truncated,
-    /// Not in our subset, or with bits set that must be zero.
+    /// No instruction, or one with bits set that must be zero.
     Unknown([u8; 8]),
 }
 

@@ -1,42 +1,50 @@
-//! The kernel's helper functions that our programs call.
+//! The kernel's helper functions (`__BPF_FUNC_MAPPER`, include/uapi/linux/bpf.h).
 
-/// A helper, with the number of its `call` (`__BPF_FUNC_MAPPER`, include/uapi/linux/bpf.h).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(i32)]
-pub enum Helper {
-    /// `void *bpf_map_lookup_elem(map, key)`: the value, or NULL.
-    MapLookupElem = 1,
-    /// `s64 bpf_csum_diff(from, from_size, to, to_size, seed)`: a 32-bit partial sum.
-    CsumDiff = 28,
-    /// `long bpf_redirect_map(map, key, flags)`: `XDP_REDIRECT`, or the action in the two
-    /// low bits of `flags` where the map has no such key.
-    RedirectMap = 51,
-    /// `long bpf_xdp_adjust_tail(xdp_md, delta)`: moves `data_end`; every packet pointer is void after it.
-    XdpAdjustTail = 65,
-}
+use std::fmt;
 
-/// All of [`Helper`].
-pub const HELPERS: [Helper; 4] =
-    [Helper::MapLookupElem, Helper::CsumDiff, Helper::RedirectMap, Helper::XdpAdjustTail];
+/// The kernel's names, one a line: line `n` is number `n`. The list is closed since Linux 6.1;
+/// what came later are kfuncs.
+const NAMES: &str = include_str!("helper_names.txt");
+
+/// A helper, by the number that its `call` has as immediate. Any number can stand in bytes; whether
+/// there is such a helper, [`Helper::name`] tells.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Helper(i32);
 
 impl Helper {
+    /// `void *bpf_map_lookup_elem(map, key)`: the value, or NULL.
+    pub const MAP_LOOKUP_ELEM: Self = Self(1);
+    /// `s64 bpf_csum_diff(from, from_size, to, to_size, seed)`: a 32-bit partial sum.
+    pub const CSUM_DIFF: Self = Self(28);
+    /// `long bpf_redirect_map(map, key, flags)`: `XDP_REDIRECT`, or the action in the two
+    /// low bits of `flags` where the map has no such key.
+    pub const REDIRECT_MAP: Self = Self(51);
+    /// `long bpf_xdp_adjust_tail(xdp_md, delta)`: moves `data_end`; every packet pointer is void after it.
+    pub const XDP_ADJUST_TAIL: Self = Self(65);
+
+    /// The helper with this number.
+    pub const fn new(number: i32) -> Self {
+        Self(number)
+    }
+
     /// The number in the call's immediate.
     pub const fn number(self) -> i32 {
-        self as i32
+        self.0
     }
 
-    /// The helper with this number, if we know it.
-    pub fn from_number(n: i32) -> Option<Self> {
-        HELPERS.into_iter().find(|helper| helper.number() == n)
+    /// The kernel's name (`bpf_map_lookup_elem`); `None` if no kernel has a helper of this number.
+    pub fn name(self) -> Option<&'static str> {
+        let line = usize::try_from(self.0).ok()?.checked_sub(1)?;
+        NAMES.lines().nth(line)
     }
+}
 
-    /// The kernel's name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MapLookupElem => "bpf_map_lookup_elem",
-            Self::CsumDiff => "bpf_csum_diff",
-            Self::RedirectMap => "bpf_redirect_map",
-            Self::XdpAdjustTail => "bpf_xdp_adjust_tail",
+/// As the kernel's log and bpftool show it: `bpf_map_lookup_elem#1`, or the bare number.
+impl fmt::Display for Helper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => write!(f, "{name}#{}", self.0),
+            None => write!(f, "{}", self.0),
         }
     }
 }

@@ -7,14 +7,16 @@
 mod assembler;
 pub mod btf;
 mod bytes;
-mod decode;
+mod disasm;
 pub mod error;
+pub mod flow;
 mod helper;
 pub mod insn;
 mod label;
+pub mod lint;
+pub mod listing;
 mod map;
 pub mod net;
-mod print;
 mod program;
 mod reg;
 pub mod tag;
@@ -25,11 +27,12 @@ pub mod programs;
 
 pub use assembler::{Assembler, Why};
 pub use btf::ProgramBtf;
+pub use disasm::{Item, disassemble};
 pub use error::{DecodeError, Error};
-pub use helper::{HELPERS, Helper};
-pub use insn::{AluOp, ByteOrder, Insn, Width};
+pub use helper::Helper;
+pub use insn::{AluOp, AtomicOp, ByteOrder, FetchOp, Insn, Slot, Width};
 pub use label::{Bound, Label, Target};
-pub use map::{MapDecl, MapIndex, MapKind};
+pub use map::{MapDecl, MapIndex, MapKind, MapShape};
 pub use program::{Line, Mark, Program};
 pub use reg::{
     AnyReg, Cond, FP, Fp, Mem, Operand, Pointer, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, Size,

@@ -52,3 +52,33 @@ impl MapIndex {
         self.0
     }
 }
+
+/// What is known of a map's shape, be it ours or not.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MapShape {
+    /// Its name.
+    pub name: String,
+    /// Its kind: `enum bpf_map_type`.
+    pub kind: u32,
+    /// Bytes of a key.
+    pub key_size: u32,
+    /// Bytes of a value (per-CPU kinds: on one CPU).
+    pub value_size: u32,
+    /// How many entries it may hold.
+    pub max_entries: u32,
+    /// `BPF_F_*` flags of `BPF_MAP_CREATE`.
+    pub flags: u32,
+}
+
+impl From<&MapDecl> for MapShape {
+    fn from(decl: &MapDecl) -> Self {
+        Self {
+            name: decl.name.to_owned(),
+            kind: decl.kind as u32,
+            key_size: decl.key_size,
+            value_size: decl.value_size,
+            max_entries: decl.max_entries,
+            flags: decl.flags,
+        }
+    }
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::panic::Location;
 
+use crate::helper::Helper;
 use crate::insn::{ByteOrder, Insn};
 use crate::map::MapDecl;
 
@@ -54,6 +55,18 @@ impl Program {
     /// Its maps: a [`MapIndex`](crate::MapIndex) is a place in this list.
     pub fn maps(&self) -> &[MapDecl] {
         &self.maps
+    }
+
+    /// The helpers that it calls, each once, by number.
+    pub fn helpers(&self) -> Vec<Helper> {
+        let calls = self.lines.iter().filter_map(|line| match line.insn {
+            Insn::Call { helper } => Some(helper),
+            _ => None,
+        });
+        let mut helpers: Vec<Helper> = calls.collect();
+        helpers.sort_unstable_by_key(|helper| helper.number());
+        helpers.dedup();
+        helpers
     }
 
     /// How many 8-byte slots it has: the kernel's count of instructions.

@@ -107,6 +107,12 @@ impl From<Reg> for Operand {
     }
 }
 
+impl From<AnyReg> for Operand {
+    fn from(reg: AnyReg) -> Self {
+        Self::Reg(reg)
+    }
+}
+
 impl From<Fp> for Operand {
     fn from(fp: Fp) -> Self {
         Self::Reg(fp.into())

@@ -6,7 +6,7 @@
 
 use sha1::Digest;
 
-use crate::insn::{BPF_PSEUDO_MAP_FD, ByteOrder, Insn, SLOT};
+use crate::insn::{ByteOrder, Insn, SLOT};
 use crate::program::Program;
 
 /// The hash that a kernel uses.
@@ -27,34 +27,49 @@ pub enum MapRefs {
     Patched,
 }
 
+impl TagKind {
+    /// That of a kernel `(major, minor)`.
+    pub fn of(kernel: (u32, u32)) -> Self {
+        if kernel < (6, 18) { Self::Sha1 } else { Self::Sha256 }
+    }
+}
+
+impl MapRefs {
+    /// What a kernel `(major, minor)` can be given: `fd_array` is there from 5.14 on.
+    pub fn of(kernel: (u32, u32)) -> Self {
+        if kernel < (5, 14) { Self::Patched } else { Self::Index }
+    }
+
+    /// An instruction of ours as the kernel gets it. A descriptor means nothing here: it is zero.
+    pub(crate) fn shown(self, insn: Insn) -> Insn {
+        match (self, insn) {
+            (Self::Patched, Insn::LoadMap { dst, .. }) => Insn::LoadMapFd { dst, fd: 0 },
+            _ => insn,
+        }
+    }
+}
+
 /// The tag, in the order in which tools print its bytes. `order` is that of the kernel's machine.
 pub fn tag(program: &Program, kind: TagKind, refs: MapRefs, order: ByteOrder) -> [u8; 8] {
-    let mut bytes = program.bytes(order);
-    if refs == MapRefs::Patched {
-        patch(program, order, &mut bytes);
-    }
+    let bytes = hashed(program, refs, order);
     match kind {
         TagKind::Sha1 => first::<sha1::Sha1>(&bytes),
         TagKind::Sha256 => first::<sha2::Sha256>(&bytes),
     }
 }
 
-/// Makes every map load one by descriptor, and that zero.
-fn patch(program: &Program, order: ByteOrder, bytes: &mut [u8]) {
-    let mut at = 0;
+/// What the tag is a hash of: the bytes that a kernel is given, with each map's descriptor zero.
+pub fn hashed(program: &Program, refs: MapRefs, order: ByteOrder) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(program.slots() * SLOT);
     for line in program.lines() {
-        let (here, len) = (at, line.insn.slots() * SLOT);
-        at += len;
-        if let (Insn::LoadMap { .. }, Some([_, regs, _, _, imm @ ..])) =
-            (line.insn, bytes.get_mut(here..here + SLOT))
-        {
-            *regs = match order {
-                ByteOrder::Little => *regs & 0x0f | BPF_PSEUDO_MAP_FD << 4,
-                ByteOrder::Big => *regs & 0xf0 | BPF_PSEUDO_MAP_FD,
-            };
-            imm.fill(0);
-        }
+        refs.shown(line.insn).encode(order, &mut bytes);
     }
+    bytes
+}
+
+/// SHA-256, whole: of [`Program::bytes`] it is what names a program beyond doubt.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    sha2::Sha256::digest(bytes).into()
 }
 
 fn first<D: Digest>(bytes: &[u8]) -> [u8; 8] {
@@ -85,8 +100,7 @@ mod tests {
     fn maps_by_descriptor_are_hashed_as_zero() {
         let program = Shipped::Forward(Checksum::Keep).program().expect("assembles");
         for order in [ByteOrder::Little, ByteOrder::Big] {
-            let mut patched = program.bytes(order);
-            patch(&program, order, &mut patched);
+            let patched = hashed(&program, MapRefs::Patched, order);
             let plain = program.bytes(order);
             let (slots, others) = (patched.chunks(SLOT), plain.chunks(SLOT));
             let changed: Vec<_> = slots.zip(others).filter(|(new, old)| new != old).collect();

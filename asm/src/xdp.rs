@@ -11,6 +11,18 @@ pub const TX: i32 = 3;
 /// `XDP_REDIRECT`: where `bpf_redirect_map` said.
 pub const REDIRECT: i32 = 4;
 
+/// The name of a verdict; `None` for a number that the kernel does not know.
+pub const fn action(verdict: i32) -> Option<&'static str> {
+    match verdict {
+        ABORTED => Some("XDP_ABORTED"),
+        DROP => Some("XDP_DROP"),
+        PASS => Some("XDP_PASS"),
+        TX => Some("XDP_TX"),
+        REDIRECT => Some("XDP_REDIRECT"),
+        _ => None,
+    }
+}
+
 /// Offsets in `struct xdp_md`, each a `__u32`.
 #[allow(non_snake_case)]
 pub mod xdp_md {

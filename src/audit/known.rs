@@ -2,12 +2,13 @@
 //! net/core/filter.c, `xdp_convert_ctx_access`; the maps' `map_gen_lookup`).
 
 use xhop_asm::insn::BPF_PSEUDO_MAP_FD;
+use xhop_asm::programs::Shipped;
 use xhop_asm::xdp::xdp_md;
 use xhop_asm::{
-    Helper, Insn, MapDecl, MapIndex, MapKind, Mem, Operand, R0, R1, R2, R3, R4, R5, Reg,
+    Helper, Insn, MapDecl, MapIndex, MapKind, Mem, Operand, R0, R1, R2, R3, R4, R5, Reg, Slot,
 };
 
-use super::slot::Slot;
+use super::slot;
 use crate::sys::kallsyms::Functions;
 
 /// Opcodes (Documentation/bpf/standardization/instruction-set.rst).
@@ -115,8 +116,11 @@ fn written(insn: Insn) -> Option<Reg> {
     match insn {
         Insn::Alu { dst, .. }
         | Insn::Neg { dst, .. }
+        | Insn::MoveSigned { dst, .. }
         | Insn::Endian { dst, .. }
+        | Insn::Swap { dst, .. }
         | Insn::Load { dst, .. }
+        | Insn::LoadSigned { dst, .. }
         | Insn::LoadImm64 { dst, .. }
         | Insn::LoadMap { dst, .. } => Some(dst),
         _ => None,
@@ -142,7 +146,9 @@ const REDIRECT: [&str; 2] = ["dev_hash_map_redirect", "bpf_xdp_redirect_map"];
 
 /// All functions that translated programs of ours may call.
 pub fn functions() -> Vec<&'static str> {
-    let own = xhop_asm::HELPERS.map(Helper::name);
+    let programs = Shipped::ALL.into_iter().flat_map(Shipped::program);
+    let helpers = programs.flat_map(|program| program.helpers());
+    let own: Vec<&str> = helpers.filter_map(Helper::name).collect();
     [&own[..], &HASH_LOOKUP, &HASH_LOOKUP_INLINED, &PERCPU_LOOKUP, &REDIRECT].concat()
 }
 
@@ -173,20 +179,20 @@ impl Kernel<'_> {
 
     fn call(&self, helper: Helper, map: Option<&MapDecl>, slots: &[Slot]) -> Option<Known> {
         match (helper, map.map(|map| (map.kind, map))) {
-            (Helper::MapLookupElem, Some((MapKind::Hash, map))) => {
+            (Helper::MAP_LOOKUP_ELEM, Some((MapKind::Hash, map))) => {
                 let inlined = self.function(&HASH_LOOKUP_INLINED, slots);
                 match inlined.filter(|_| is_hash_lookup(map, slots)) {
                     Some(_) => Some((How::Inlined, 3)),
                     None => self.function(&HASH_LOOKUP, slots),
                 }
             }
-            (Helper::MapLookupElem, Some((MapKind::PercpuArray, map))) => {
+            (Helper::MAP_LOOKUP_ELEM, Some((MapKind::PercpuArray, map))) => {
                 percpu_lookup(map, slots).or_else(|| self.function(&PERCPU_LOOKUP, slots))
             }
-            (Helper::RedirectMap, Some((MapKind::DevmapHash, _))) => {
+            (Helper::REDIRECT_MAP, Some((MapKind::DevmapHash, _))) => {
                 self.function(&REDIRECT, slots)
             }
-            _ => self.function(&[helper.name()], slots),
+            _ => self.function(&[helper.name()?], slots),
         }
     }
 
@@ -206,7 +212,7 @@ impl Kernel<'_> {
 
 /// Jumps go to other distances where something between has grown: those are looked at in the end.
 fn same(insn: Insn, slots: &[Slot]) -> Option<Known> {
-    let ours = Slot::of(insn);
+    let ours = slot::of(insn);
     let jumps = matches!(insn, Insn::Jump { .. } | Insn::Branch { .. });
     let is = |(ours, found): (&Slot, &Slot)| match jumps {
         true => Slot { off: 0, ..*ours } == Slot { off: 0, ..*found },
@@ -288,7 +294,7 @@ fn percpu_lookup(map: &MapDecl, slots: &[Slot]) -> Option<Known> {
 
 /// `bpf_jit_blind_insn`: the immediate, xored with a random number, by way of a scratch register.
 fn blinded(insn: Insn, slots: &[Slot]) -> Option<Known> {
-    let &[ours] = Slot::of(insn).as_slice() else { return None };
+    let &[ours] = slot::of(insn).as_slice() else { return None };
     let zeroed =
         Slot { code: XOR64_X | ours.code & 0x07, dst: ours.dst, src: ours.dst, ..Slot::default() };
     if matches!(ours.code, MOV64_K | MOV32_K) && ours.imm == 0 {

@@ -4,10 +4,10 @@
 use xhop_asm::blocks::count;
 use xhop_asm::programs::{Checksum, Shipped};
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{ByteOrder, Helper, Insn, Operand, Program};
+use xhop_asm::{ByteOrder, Helper, Insn, Operand, Program, Slot};
 
 use super::known::Kernel;
-use super::slot::Slot;
+use super::slot;
 use super::translated::{Mapped, map_back};
 use crate::sys::bpf::Translated;
 use crate::sys::kallsyms::Functions;
@@ -30,68 +30,68 @@ struct Ways {
 /// A slot, and where its jump lands if it is one of ours: a slot of our program.
 type Made = (Slot, Option<usize>);
 
-fn slot(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Slot {
+fn raw(code: u8, dst: u8, src: u8, off: i16, imm: i32) -> Slot {
     Slot { code, dst, src, off, imm }
 }
 
 impl Ways {
     fn call(self, imm: i32) -> Slot {
-        slot(0x85, 0, 0, 0, if self.hides { 0 } else { imm })
+        raw(0x85, 0, 0, 0, if self.hides { 0 } else { imm })
     }
 
     /// What this kernel makes of an instruction; `context` says that it reads the context, `key` is the key's
     /// size where it looks up in a hash map.
     fn make(self, insn: Insn, context: bool, key: Option<u32>) -> Vec<Slot> {
-        let [ours, ..] = Slot::of(insn)[..] else { panic!("no instruction") };
+        let [ours, ..] = slot::of(insn)[..] else { panic!("no instruction") };
         match insn {
             Insn::LoadMap { map, .. } => {
                 let id = IDS[map.get() as usize] as i32;
-                vec![slot(0x18, ours.dst, 1, 0, id), Slot::default()]
+                vec![raw(0x18, ours.dst, 1, 0, id), Slot::default()]
             }
             Insn::Load { mem, .. } if context => match mem.off {
-                xdp_md::DATA => vec![slot(0x79, ours.dst, ours.src, 0, 0)],
-                xdp_md::DATA_END => vec![slot(0x79, ours.dst, ours.src, 8, 0)],
+                xdp_md::DATA => vec![raw(0x79, ours.dst, ours.src, 0, 0)],
+                xdp_md::DATA_END => vec![raw(0x79, ours.dst, ours.src, 8, 0)],
                 _ => vec![
-                    slot(0x79, ours.dst, ours.src, 32, 0),
-                    slot(0x79, ours.dst, ours.dst, 0, 0),
-                    slot(0x61, ours.dst, ours.dst, 224, 0),
+                    raw(0x79, ours.dst, ours.src, 32, 0),
+                    raw(0x79, ours.dst, ours.dst, 0, 0),
+                    raw(0x61, ours.dst, ours.dst, 224, 0),
                 ],
             },
-            Insn::Call { helper: Helper::MapLookupElem } => match (key, self.inlines) {
+            Insn::Call { helper: Helper::MAP_LOOKUP_ELEM } => match (key, self.inlines) {
                 (_, false) => vec![self.call(CALLED)],
                 (Some(key), true) => {
                     let add = 48 + key.next_multiple_of(8) as i32;
-                    vec![self.call(INLINED), slot(0x15, 0, 0, 1, 0), slot(0x07, 0, 0, 0, add)]
+                    vec![self.call(INLINED), raw(0x15, 0, 0, 1, 0), raw(0x07, 0, 0, 0, add)]
                 }
                 (None, true) => self.percpu(),
             },
             Insn::Call { .. } => vec![self.call(REDIRECT)],
             Insn::Alu { src: Operand::Imm(imm), .. } if self.blinds => {
-                let mov = slot(0xb7, 11, 0, 0, 0x5a5a_5a5a ^ imm);
-                let xor = slot(0xa7, 11, 0, 0, 0x5a5a_5a5a);
+                let mov = raw(0xb7, 11, 0, 0, 0x5a5a_5a5a ^ imm);
+                let xor = raw(0xa7, 11, 0, 0, 0x5a5a_5a5a);
                 match (ours.code, imm) {
-                    (0xb7, 0) => vec![slot(0xaf, ours.dst, ours.dst, 0, 0)],
-                    _ => vec![mov, xor, slot(ours.code | 8, ours.dst, 11, 0, 0)],
+                    (0xb7, 0) => vec![raw(0xaf, ours.dst, ours.dst, 0, 0)],
+                    _ => vec![mov, xor, raw(ours.code | 8, ours.dst, 11, 0, 0)],
                 }
             }
-            other => Slot::of(other),
+            other => slot::of(other),
         }
     }
 
     fn percpu(self) -> Vec<Slot> {
         let mut made = vec![
-            slot(0x07, 1, 0, 0, 312),
-            slot(0x61, 0, 2, 0, 0),
-            slot(0x35, 0, 0, if self.masks { 6 } else { 5 }, count::stats().max_entries as i32),
+            raw(0x07, 1, 0, 0, 312),
+            raw(0x61, 0, 2, 0, 0),
+            raw(0x35, 0, 0, if self.masks { 6 } else { 5 }, count::stats().max_entries as i32),
         ];
-        made.extend(self.masks.then(|| slot(0x54, 0, 0, 0, 3)));
+        made.extend(self.masks.then(|| raw(0x54, 0, 0, 0, 3)));
         made.extend([
-            slot(0x67, 0, 0, 0, 3),
-            slot(0x0f, 0, 1, 0, 0),
-            slot(0x79, 0, 0, 0, 0),
-            slot(0xbf, 0, 0, -1, 0),
-            slot(0x05, 0, 0, 1, 0),
-            slot(0xb7, 0, 0, 0, 0),
+            raw(0x67, 0, 0, 0, 3),
+            raw(0x0f, 0, 1, 0, 0),
+            raw(0x79, 0, 0, 0, 0),
+            raw(0xbf, 0, 0, -1, 0),
+            raw(0x05, 0, 0, 1, 0),
+            raw(0xb7, 0, 0, 0, 0),
         ]);
         made
     }
@@ -110,7 +110,7 @@ impl Ways {
             let key = map.filter(|map| **map != count::stats()).map(|map| map.key_size);
             // Only the beginning reads it, by r1.
             let reads =
-                |insn: Insn| matches!(insn, Insn::Load { .. }) && Slot::of(insn)[0].src == 1;
+                |insn: Insn| matches!(insn, Insn::Load { .. }) && slot::of(insn)[0].src == 1;
             let target = match line.insn {
                 Insn::Jump { off } | Insn::Branch { off, .. } => at.checked_add_signed(off.into()),
                 _ => None,
@@ -121,7 +121,7 @@ impl Ways {
                 slots.into_iter().enumerate().map(|(n, s)| (s, target.filter(|_| n == last))),
             );
             if let (true, Insn::Endian { dst, .. }) = (self.clears, line.insn) {
-                made.push((slot(0xbc, dst.number(), dst.number(), 0, 1), None));
+                made.push((raw(0xbc, dst.number(), dst.number(), 0, 1), None));
             }
         }
         let land = |(at, (slot, target)): (usize, Made)| match target {
@@ -133,17 +133,7 @@ impl Ways {
 }
 
 fn bytes(slots: &[Slot]) -> Vec<u8> {
-    let regs = |slot: &Slot| match ByteOrder::NATIVE {
-        ByteOrder::Little => slot.src << 4 | slot.dst,
-        ByteOrder::Big => slot.dst << 4 | slot.src,
-    };
-    let one = |slot: &Slot| {
-        let mut bytes = vec![slot.code, regs(slot)];
-        bytes.extend(slot.off.to_ne_bytes());
-        bytes.extend(slot.imm.to_ne_bytes());
-        bytes
-    };
-    slots.iter().flat_map(one).collect()
+    slots.iter().flat_map(|slot| slot.to_bytes(ByteOrder::NATIVE)).collect()
 }
 
 fn functions() -> Functions {
@@ -248,15 +238,14 @@ fn a_difference_is_named_and_the_rest_goes_on() {
     // One taken out, one put in, one of another length in its place: the rest is found again.
     for (len, put) in [(1, 0), (0, 1), (1, 2)] {
         let mut odd = slots.clone();
-        odd.splice(40..40 + len, vec![slot(0xb7, 3, 0, 0, 77); put]);
+        odd.splice(40..40 + len, vec![raw(0xb7, 3, 0, 0, 77); put]);
         let differences = map(&program, &odd, &[]).differences;
         assert_eq!(differences.len(), 1, "{len}, {put}: {differences:#?}");
         assert_eq!(differences[0].at, 40);
     }
     // Cut short, or gone on.
-    let [cut, long] =
-        [&slots[..slots.len() - 1], &[&slots[..], &[slot(0x95, 0, 0, 0, 0)]].concat()]
-            .map(|slots| map(&program, slots, &[]).differences);
+    let [cut, long] = [&slots[..slots.len() - 1], &[&slots[..], &[raw(0x95, 0, 0, 0, 0)]].concat()]
+        .map(|slots| map(&program, slots, &[]).differences);
     assert_eq!(cut[0].kernels, "nothing");
     assert_eq!((long[0].ours.as_str(), long[0].at), ("nothing", slots.len()));
     // Line information that tells of other places.

@@ -5,10 +5,10 @@
 //! information, its records must begin where the walk says that our instructions do.
 
 use serde::Serialize;
-use xhop_asm::{Insn, Program};
+use xhop_asm::{Insn, Program, Slot};
 
 use super::known::{How, Kernel, Registers, clears_upper_half};
-use super::slot::Slot;
+use super::slot;
 use crate::sys::bpf::Translated;
 
 /// So many differences say enough.
@@ -64,7 +64,7 @@ pub struct Difference {
 
 /// Maps what the kernel runs back to the program that was loaded.
 pub fn map_back(program: &Program, translated: &Translated, kernel: Kernel) -> Mapped {
-    let slots = Slot::read(&translated.insns);
+    let slots = slot::read(&translated.insns);
     let mut walk = Walk {
         program,
         kernel,
@@ -218,7 +218,7 @@ impl Walk<'_> {
             ours: line.map_or("nothing".into(), |line| format!("{} ; {}", line.insn, line.comment)),
             source: line.map_or(String::new(), |line| line.at.to_string()),
             at,
-            kernels: self.slots.get(at).map_or("nothing".into(), Slot::to_string),
+            kernels: slot::shown(self.rest(at)),
         });
     }
 }

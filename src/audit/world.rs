@@ -52,12 +52,12 @@ pub fn describe(info: &ProgInfo) -> String {
     format!("program {} ({name}, tag {})", info.id, hex::encode(info.tag))
 }
 
-/// All of a kind; what is gone by now is left out.
+/// All of a kind, but for what is gone by now (ENOENT), or not yet whole (EAGAIN).
 fn each<T>(kind: ObjKind, look: impl Fn(u32) -> Result<T>) -> Result<Vec<T>> {
     let mut all = Vec::new();
     for id in ids(kind)? {
         match look(id) {
-            Err(error) if error.errno() == Some(Errno::ENOENT) => {}
+            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::EAGAIN)) => {}
             found => all.push(found?),
         }
     }

@@ -4,6 +4,8 @@ pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod down;
+pub mod programs;
+pub mod show;
 pub mod status;
 pub mod up;
 
@@ -86,6 +88,14 @@ fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str
 /// One line to standard output. A reader that has gone away has seen enough: that is no error.
 fn say(line: std::fmt::Arguments) {
     if let Err(error) = writeln!(std::io::stdout(), "{line}") {
+        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
+    }
+}
+
+/// All of it to standard output, and nothing else. A reader that has gone away has seen enough.
+fn put(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
         std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
     }
 }

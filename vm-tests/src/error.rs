@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::panic::Location;
 
-use xhop_asm::{Line, Program};
+use xhop_asm::{Helper, Line, Program};
 
 /// An instruction: what it is for and where it was written.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -49,9 +49,14 @@ pub enum Error {
     Memory(io::Error),
     /// The program calls a helper that is not emulated.
     Helper {
-        /// The helper's name.
-        helper: &'static str,
+        /// Which.
+        helper: Helper,
         /// The first call of it.
+        place: Place,
+    },
+    /// `rbpf` runs ISA v1 to v3 without atomics and nothing else, some of it silently wrong.
+    Isa {
+        /// The first instruction beyond that.
         place: Place,
     },
     /// The program loads a map that is not in its list.
@@ -120,8 +125,8 @@ pub enum Error {
     Call {
         /// The program's name.
         program: String,
-        /// The helper's name.
-        helper: &'static str,
+        /// Which.
+        helper: Helper,
         /// What is wrong.
         what: String,
     },
@@ -151,6 +156,10 @@ impl fmt::Display for Error {
             Self::Helper { helper, place } => {
                 write!(f, "{helper} is not emulated, run the program in the kernel: {place}")
             }
+            Self::Isa { place } => write!(
+                f,
+                "the VM knows ISA v1 to v3 without atomics, run the program in the kernel: {place}"
+            ),
             Self::MapIndex { index, maps, place } => write!(
                 f,
                 "map {index} of {maps} does not exist, declare it in the same assembler: {place}"

@@ -74,7 +74,7 @@ fn read(state: &State, arg: &str, addr: u64, len: usize) -> Result<Vec<u8>, Stri
 }
 
 fn map_lookup_elem(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
-    on_state(Helper::MapLookupElem, |state| {
+    on_state(Helper::MAP_LOOKUP_ELEM, |state| {
         let map = map_of(state, map)?;
         let key = read(state, "r2", key, map.decl().key_size as usize)?;
         Ok(map.lookup(&key).map_or(0, |value| value.start))
@@ -84,7 +84,7 @@ fn map_lookup_elem(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
 /// As kernels before 6.13: 32 bits, not folded further, and sizes in whole words. Later ones fold
 /// to 16 bits and take any size; folding the result gives the same on all.
 fn csum_diff(from: u64, from_size: u64, to: u64, to_size: u64, seed: u64) -> u64 {
-    on_state(Helper::CsumDiff, |state| {
+    on_state(Helper::CSUM_DIFF, |state| {
         let (from_size, to_size) = (from_size as u32 as usize, to_size as u32 as usize);
         if (from_size | to_size) % 4 != 0 || from_size.saturating_add(to_size) > CSUM_DIFF_MAX {
             return Ok(-EINVAL as u64);
@@ -111,7 +111,7 @@ fn add_with_carry(sum: u32, word: u32) -> u32 {
 /// `__bpf_xdp_redirect_map`, include/linux/filter.h
 fn redirect_map(map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {
     const ACTION_MASK: u64 = 3;
-    on_state(Helper::RedirectMap, |state| {
+    on_state(Helper::REDIRECT_MAP, |state| {
         let map = map_of(state, map)?;
         if map.decl().kind != MapKind::DevmapHash {
             return Err(format!(
@@ -135,7 +135,7 @@ fn redirect_map(map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {
 }
 
 fn xdp_adjust_tail(ctx: u64, delta: u64, _: u64, _: u64, _: u64) -> u64 {
-    on_state(Helper::XdpAdjustTail, |state| {
+    on_state(Helper::XDP_ADJUST_TAIL, |state| {
         if ctx != memory::addresses(state.ctx()).start {
             return Err(format!("r1 is {ctx:#x}, not the context: keep r1 of the entry"));
         }

@@ -56,7 +56,7 @@ impl Vm {
     /// memory.
     pub fn new(program: &Program) -> Result<Self, Error> {
         let calls = check_lines(program)?;
-        let grows = calls.iter().any(|(helper, _)| *helper == Helper::XdpAdjustTail);
+        let grows = calls.iter().any(|(helper, _)| *helper == Helper::XDP_ADJUST_TAIL);
         let vm = Self {
             program: program.clone(),
             bytes: program.bytes(ByteOrder::Little),
@@ -130,11 +130,9 @@ impl Vm {
     fn check_helpers(&self) -> Result<(), Error> {
         match self.state.fault.take() {
             None => Ok(()),
-            Some((helper, what)) => Err(Error::Call {
-                program: self.program.name().to_owned(),
-                helper: helper.name(),
-                what,
-            }),
+            Some((helper, what)) => {
+                Err(Error::Call { program: self.program.name().to_owned(), helper, what })
+            }
         }
     }
 
@@ -188,7 +186,7 @@ fn check_lines(program: &Program) -> Result<Vec<(Helper, Function)>, Error> {
         match line.insn {
             Insn::Call { helper } => {
                 let function = helpers::emulation(helper)
-                    .ok_or_else(|| Error::Helper { helper: helper.name(), place: place() })?;
+                    .ok_or_else(|| Error::Helper { helper, place: place() })?;
                 calls.push((helper, function));
             }
             Insn::LoadMap { map, .. } if map.get() as usize >= program.maps().len() => {
@@ -199,7 +197,21 @@ fn check_lines(program: &Program) -> Result<Vec<(Helper, Function)>, Error> {
             Insn::Alu { width: Width::W32, op: AluOp::Add | AluOp::Sub | AluOp::Mul, .. } => {
                 return Err(Error::Alu32 { place: place() });
             }
-            _ => {}
+            // It does not look at the field that makes it signed.
+            Insn::Alu { op: AluOp::Sdiv | AluOp::Smod, .. } => {
+                return Err(Error::Isa { place: place() });
+            }
+            Insn::Alu { .. }
+            | Insn::Neg { .. }
+            | Insn::Endian { .. }
+            | Insn::Load { .. }
+            | Insn::Store { .. }
+            | Insn::LoadImm64 { .. }
+            | Insn::LoadMap { .. }
+            | Insn::Jump { .. }
+            | Insn::Branch { .. }
+            | Insn::Exit => {}
+            _ => return Err(Error::Isa { place: place() }),
         }
         slot += line.insn.slots();
     }

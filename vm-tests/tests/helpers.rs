@@ -14,7 +14,7 @@ fn redirect(flags: i32) -> Program {
         asm.load_map(R1, ports, "ports");
         asm.mov(R2, 12, "key");
         asm.mov(R3, flags, "otherwise");
-        asm.call(Helper::RedirectMap, "verdict");
+        asm.call(Helper::REDIRECT_MAP, "verdict");
     })
 }
 
@@ -54,7 +54,7 @@ fn a_redirect_that_is_not_returned_is_none() {
         asm.load_map(R1, ports, "ports");
         asm.mov(R2, 12, "key");
         asm.mov(R3, 0, "flags");
-        asm.call(Helper::RedirectMap, "XDP_REDIRECT");
+        asm.call(Helper::REDIRECT_MAP, "XDP_REDIRECT");
         asm.mov(R0, xdp::DROP, "but no");
     });
     let vm = Vm::new(&program).expect("loads");
@@ -76,7 +76,7 @@ fn a_redirect_is_forgotten_after_its_run() {
         asm.load_map(R1, ports, "ports");
         asm.mov(R2, 12, "key");
         asm.mov(R3, 0, "flags");
-        asm.call(Helper::RedirectMap, "verdict");
+        asm.call(Helper::REDIRECT_MAP, "verdict");
         asm.bind(out);
     });
     let vm = Vm::new(&program).expect("loads");
@@ -93,7 +93,7 @@ fn redirect_takes_a_devmap_only() {
         asm.load_map(R1, map, "no devmap");
         asm.mov(R2, 1, "key");
         asm.mov(R3, 0, "flags");
-        asm.call(Helper::RedirectMap, "fails");
+        asm.call(Helper::REDIRECT_MAP, "fails");
     });
     assert_eq!(said, "`hash` is a hash: it takes a devmap");
 }
@@ -104,7 +104,7 @@ fn adjust(delta: i32, after: impl FnOnce(&mut Assembler)) -> Program {
         asm.mov(R6, R1, "context");
         asm.load(R7, R1.u32(xdp_md::DATA), "the packet as it came");
         asm.mov(R2, delta, "by so much");
-        asm.call(Helper::XdpAdjustTail, "0 or -EINVAL");
+        asm.call(Helper::XDP_ADJUST_TAIL, "0 or -EINVAL");
         after(asm);
     })
 }
@@ -169,7 +169,7 @@ fn a_grown_packet_is_written_to_its_end() {
         asm.store(R2.u32(76), 0x0404_0404, "its last bytes");
         asm.mov(R1, R6, "context");
         asm.mov(R2, -2, "cut two of them");
-        asm.call(Helper::XdpAdjustTail, "0");
+        asm.call(Helper::XDP_ADJUST_TAIL, "0");
     });
     let outcome = run(&program, [1; 60]).expect("runs");
     let expected = [&[1; 60][..], &[0; 16], &[4, 4]].concat();
@@ -194,7 +194,7 @@ fn adjust_tail_takes_the_context_only() {
     let said = call_error(|asm| {
         asm.mov(R1, FP, "no context");
         asm.mov(R2, -1, "delta");
-        asm.call(Helper::XdpAdjustTail, "fails");
+        asm.call(Helper::XDP_ADJUST_TAIL, "fails");
     });
     assert!(said.contains("not the context"), "{said}");
 }
@@ -209,7 +209,7 @@ fn csum_diff(from: i32, to: i32, seed: i32) -> Program {
         asm.sub(R3, to, "to");
         asm.mov(R4, to, "its size");
         asm.mov32(R5, seed, "seed");
-        asm.call(Helper::CsumDiff, "sum");
+        asm.call(Helper::CSUM_DIFF, "sum");
     })
 }
 
@@ -254,7 +254,7 @@ fn csum_diff_edges() {
         asm.add(R3, -4, "the word");
         asm.mov(R4, 4, "its size");
         asm.mov(R5, 1, "seed");
-        asm.call(Helper::CsumDiff, "sum");
+        asm.call(Helper::CSUM_DIFF, "sum");
     });
     assert_eq!(null, 0x0102_0305);
 }
@@ -262,5 +262,5 @@ fn csum_diff_edges() {
 #[test]
 fn csum_diff_reads_only_the_packet() {
     let short = run(&csum_diff(20, 0, 0), [0; 16]);
-    assert!(matches!(short, Err(Error::Call { helper: "bpf_csum_diff", .. })), "{short:?}");
+    assert!(matches!(short, Err(Error::Call { helper: Helper::CSUM_DIFF, .. })), "{short:?}");
 }

@@ -61,7 +61,7 @@ fn values_end_to_the_byte() {
         let program = program(|asm| {
             let map = asm.map(HASH);
             map_args(asm, map, 5);
-            asm.call(Helper::MapLookupElem, "value");
+            asm.call(Helper::MAP_LOOKUP_ELEM, "value");
             access(asm);
             asm.mov(R0, 0, "verdict");
         });
@@ -82,7 +82,7 @@ fn lookups_need_a_map_and_a_readable_key() {
     let not_a_map = call_error(|asm| {
         asm.mov(R1, 17, "no map");
         asm.mov(R2, FP, "stack");
-        asm.call(Helper::MapLookupElem, "fails");
+        asm.call(Helper::MAP_LOOKUP_ELEM, "fails");
     });
     assert!(not_a_map.starts_with("r1 is 0x11, not a map"), "{not_a_map}");
     for key in [0, 8, 4096] {
@@ -90,7 +90,7 @@ fn lookups_need_a_map_and_a_readable_key() {
             let map = asm.map(HASH);
             asm.load_map(R1, map, "map");
             asm.mov(R2, key, "no address");
-            asm.call(Helper::MapLookupElem, "fails");
+            asm.call(Helper::MAP_LOOKUP_ELEM, "fails");
         });
         assert!(unreadable.contains("4 bytes can't be read"), "{unreadable}");
     }
@@ -99,7 +99,7 @@ fn lookups_need_a_map_and_a_readable_key() {
         asm.load(R2, R1.u32(xdp_md::DATA_END), "end");
         asm.add(R2, -3, "3 bytes before it");
         asm.load_map(R1, map, "map");
-        asm.call(Helper::MapLookupElem, "fails");
+        asm.call(Helper::MAP_LOOKUP_ELEM, "fails");
     });
     assert!(over_the_end.contains("4 bytes can't be read"), "{over_the_end}");
 }
@@ -111,7 +111,7 @@ fn keys_may_be_in_the_packet() {
         asm.load(R2, R1.u32(xdp_md::DATA_END), "end");
         asm.add(R2, -4, "its last 4 bytes");
         asm.load_map(R1, map, "map");
-        asm.call(Helper::MapLookupElem, "value");
+        asm.call(Helper::MAP_LOOKUP_ELEM, "value");
         asm.load(R0, R0.u64(0), "value");
     });
     let vm = Vm::new(&program).expect("loads");

@@ -67,7 +67,7 @@ pub fn count(asm: &mut Assembler, stats: MapIndex, slot: Reg, done: Label) {
     asm.load_map(R1, stats, "this container's counters");
     asm.mov(R2, FP, "key:");
     asm.add(R2, -4, "on the stack");
-    asm.call(Helper::MapLookupElem, "r0 = this CPU's packets and bytes");
+    asm.call(Helper::MAP_LOOKUP_ELEM, "r0 = this CPU's packets and bytes");
     asm.jump_if(R0.eq(0), &done, "never: every verdict has a slot");
     asm.load(R1, R0.u64(value::PACKETS), "packets");
     asm.add(R1, 1, "one more");

@@ -92,7 +92,7 @@ pub fn lookup(
     asm.load_map(R1, map, "who is joined");
     asm.mov(R2, PKT, "key:");
     asm.add(R2, i32::from(eth::LEN + off), format!("the {whose} address in the packet"));
-    asm.call(Helper::MapLookupElem, format!("r0 = the {whose}'s endpoint"));
+    asm.call(Helper::MAP_LOOKUP_ELEM, format!("r0 = the {whose}'s endpoint"));
     asm.jump_if(R0.eq(0), unknown, format!("the {whose} is not joined"));
 }
 
@@ -121,6 +121,6 @@ pub fn redirect(asm: &mut Assembler, ports: MapIndex, endpoint: Reg, stale: &imp
     asm.load_map(R1, ports, "interfaces that are joined");
     asm.load(R2, endpoint.u32(value::IFINDEX), "key: the destination's host veth");
     asm.mov(R3, xdp::PASS, "verdict if it is not there any more");
-    asm.call(Helper::RedirectMap, "r0 = XDP_REDIRECT, or XDP_PASS");
+    asm.call(Helper::REDIRECT_MAP, "r0 = XDP_REDIRECT, or XDP_PASS");
     asm.jump_if(R0.ne(xdp::REDIRECT), stale, "its veth is gone: the kernel will know better");
 }

@@ -76,7 +76,7 @@ fn diff(asm: &mut Assembler) {
     asm.mov(R1, 0, "nothing to take off");
     asm.mov(R2, 0, "of no length");
     asm.mov(R4, 4, "4 bytes");
-    asm.call(Helper::CsumDiff, "add them");
+    asm.call(Helper::CSUM_DIFF, "add them");
     asm.mov(R5, R0, "the sum is the next seed");
 }
 

@@ -1,11 +1,4 @@
-//! `forward`: from a container's host-side veth straight to another's.
-//!
-//! Register contract: `r6` packet, `r7` its end, `r8` the destination's endpoint until the decision,
-//! `r9` the ingress interface until the source is verified. At the end `r8` is the verdict that is
-//! counted and `r9` the action that is returned.
-//!
-//! The decision is made first and no byte is written before it: what is not understood, or not known,
-//! leaves the program as it came and the bridge works as ever.
+//! `forward`, which [`ABOUT`] and [`CONTRACT`] describe.
 
 use super::Shipped;
 use crate::Label;
@@ -20,6 +13,28 @@ use crate::net::eth;
 use crate::program::Program;
 use crate::reg::{R0, R8, R9, Reg};
 use crate::xdp;
+
+/// What it does.
+pub(super) const ABOUT: &str = "\
+From a container's host-side veth straight to another's. The decision is made first and no byte is
+written before it: what is not understood, or not known, leaves the program as it came and the
+bridge works as ever.";
+
+/// What it does with [`Checksum::Keep`].
+pub(super) const KEEP: &str = "Checksums stay as they are: no byte of a packet is ever written.";
+
+/// What it does with [`Checksum::Complete`].
+pub(super) const COMPLETE: &str = "\
+A TCP or UDP checksum that the sender left to the device, so that its field holds just the sum of
+the pseudo-header, is completed. A whole one is not touched; of UDP, none or a wrong one passes.";
+
+/// Its registers.
+pub(super) const CONTRACT: &str = "\
+r0  to r5: free for all; at the end r0 is the action
+r6  the packet
+r7  its end; once the verdict is counted, bytes of the frame
+r8  the destination's endpoint until the decision, then the verdict that is counted
+r9  the ingress interface until the source is verified, then the action that is returned";
 
 /// What is done about checksums that the sender left to the device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

@@ -1,7 +1,4 @@
-//! `measure`: a checksum routine alone, to be timed by BPF_PROG_TEST_RUN and compared with others.
-//!
-//! It changes nothing, so that it can run a million times on one packet, and returns the checksum as
-//! its verdict, so that a routine that is fast and wrong is caught. Never attached.
+//! `measure`, which [`ABOUT`] and [`CONTRACT`] describe.
 
 use super::Shipped;
 use crate::assembler::Assembler;
@@ -12,6 +9,30 @@ use crate::net::{eth, ipv4, proto, tcp};
 use crate::program::Program;
 use crate::reg::{FP, Pointer, R0, R2, R9};
 use crate::xdp;
+
+/// What it does.
+pub(super) const ABOUT: &str = "\
+A checksum routine alone, to be timed by BPF_PROG_TEST_RUN and compared with others. It leaves the
+packet as it was, so that it can run a million times on one, and returns the checksum as its
+verdict, so that a routine that is fast and wrong is caught. Never attached.";
+
+/// What it does with [`Method::Empty`].
+pub(super) const EMPTY: &str =
+    "This one sums nothing: what a program costs that only finds the packet.";
+
+/// What it does with [`Method::Complete`].
+pub(super) const COMPLETE: &str = "This one sums as `forward+complete` does.";
+
+/// What it does with [`Method::ReportLoop`].
+pub(super) const REPORT_LOOP: &str = "This one sums as the report does: two bytes at a time.";
+
+/// Its registers.
+pub(super) const CONTRACT: &str = "\
+r0  to r5, r8: free for all; at the end r0 is the checksum in network order as a native number, or
+    XDP_ABORTED for what is no TCP segment in a plain IPv4 frame
+r6  the packet
+r7  its end
+r9  the ingress interface, which nobody asks for; with the report's loop its length, then its index";
 
 /// Where a plain TCP segment over IPv4 has its checksum.
 const CHECK: i16 = eth::LEN + ipv4::LEN + tcp::CHECK;

@@ -24,6 +24,15 @@ pub enum Hook {
     Xdp = 6,
 }
 
+impl Hook {
+    /// The kernel's name of the program's type.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Xdp => "BPF_PROG_TYPE_XDP",
+        }
+    }
+}
+
 impl Shipped {
     /// Every one there is.
     pub const ALL: [Self; 6] = [
@@ -56,6 +65,27 @@ impl Shipped {
     pub const fn hook(self) -> Hook {
         match self {
             Self::Pass | Self::Forward(_) | Self::Measure(_) => Hook::Xdp,
+        }
+    }
+
+    /// What it does, in paragraphs of one or more lines.
+    pub const fn about(self) -> &'static [&'static str] {
+        match self {
+            Self::Pass => &[pass::ABOUT],
+            Self::Forward(Checksum::Keep) => &[forward::ABOUT, forward::KEEP],
+            Self::Forward(Checksum::Complete) => &[forward::ABOUT, forward::COMPLETE],
+            Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
+            Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
+            Self::Measure(Method::ReportLoop) => &[measure::ABOUT, measure::REPORT_LOOP],
+        }
+    }
+
+    /// What each register holds, one a line.
+    pub const fn contract(self) -> &'static str {
+        match self {
+            Self::Pass => pass::CONTRACT,
+            Self::Forward(_) => forward::CONTRACT,
+            Self::Measure(_) => measure::CONTRACT,
         }
     }
 

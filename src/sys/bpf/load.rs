@@ -105,10 +105,7 @@ fn load_with(program: &Program, hook: Hook, maps: &[&Map], btf: nix::Result<Btf>
 /// it must name none beyond them, or the kernel would read beyond `fd_array`.
 fn check_maps(program: &Program, maps: &[&Map]) -> Result<()> {
     let wanted = program.maps();
-    let named = program.lines().iter().filter_map(|line| match line.insn {
-        Insn::LoadMap { map, .. } => Some(map.get() as usize + 1),
-        _ => None,
-    });
+    let named = program.lines().iter().filter_map(|line| Some(line.insn.map()?.get() as usize + 1));
     let count = named.chain([wanted.len(), maps.len()]).max().unwrap_or(0);
     for index in 0..count {
         let fits = match (wanted.get(index), maps.get(index)) {

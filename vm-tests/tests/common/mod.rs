@@ -95,7 +95,7 @@ pub fn lookup(decl: MapDecl, key: i32) -> Program {
         let map = asm.map(decl);
         let out = asm.label("out");
         map_args(asm, map, key);
-        asm.call(Helper::MapLookupElem, "value or NULL");
+        asm.call(Helper::MAP_LOOKUP_ELEM, "value or NULL");
         asm.mov(R1, R0, "value");
         asm.mov(R0, 99, "says: none");
         asm.jump_if(R1.eq(0), &out, "no entry");

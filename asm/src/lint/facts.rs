@@ -1,0 +1,232 @@
+//! What a program does, in a few lines.
+
+use std::fmt;
+
+use super::field::Headers;
+use crate::helper::Helper;
+use crate::map::MapShape;
+use crate::xdp;
+
+/// Bytes of the packet, by the name of the header field that they belong to; `frame` where the path did
+/// not find out, `l4` for what follows the IP header.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Span {
+    /// First byte, from the packet's first.
+    pub start: u32,
+    /// The byte after the last.
+    pub end: u32,
+    /// `eth.dst`, `tcp.check`.
+    pub name: &'static str,
+}
+
+/// What is done with a map.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct MapUse {
+    /// Whether keys are looked up.
+    pub looked_up: bool,
+    /// Whether packets are redirected by it.
+    pub redirects: bool,
+    /// Bytes of its values that are read.
+    pub read: Vec<(u32, u32)>,
+    /// Bytes of its values that are written.
+    pub written: Vec<(u32, u32)>,
+}
+
+/// A jump back.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Loop {
+    /// Slot of the jump.
+    pub from: usize,
+    /// Slot where it lands.
+    pub to: usize,
+    /// How often at most a run takes it.
+    pub rounds: u32,
+}
+
+/// What may be in `r0` at exit: ranges, apart from each other, in order.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Verdicts(pub Vec<(u64, u64)>);
+
+/// What a program does. Ranges are `start..end` in bytes.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Facts {
+    /// Packet bytes that are read, in order.
+    pub reads: Vec<Span>,
+    /// Packet bytes that are written, in order.
+    pub writes: Vec<Span>,
+    /// Fields of `struct xdp_md` that are read.
+    pub context: Vec<&'static str>,
+    /// What is done with each map, in the order of the program's maps.
+    pub maps: Vec<MapUse>,
+    /// Helpers that are called.
+    pub helpers: Vec<Helper>,
+    /// Bytes of stack that are used.
+    pub stack: u32,
+    /// Instructions on the longest path.
+    pub longest: u64,
+    /// Jumps back, in order.
+    pub loops: Vec<Loop>,
+    /// What the program returns.
+    pub verdicts: Verdicts,
+    /// Steps that the walk took.
+    pub steps: u64,
+}
+
+/// Whether packet bytes are read or written.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Way {
+    Read,
+    Write,
+}
+
+impl Facts {
+    /// Notes an access to packet bytes that are always the same.
+    pub(super) fn packet(&mut self, way: Way, headers: &Headers, start: u32, end: u32) {
+        if headers.impossible {
+            return;
+        }
+        for (name, start, end) in headers.pieces(start, end) {
+            self.span(way, Span { start, end, name });
+        }
+    }
+
+    /// Notes an access somewhere in these packet bytes.
+    pub(super) fn packet_within(&mut self, way: Way, headers: &Headers, start: u32, end: u32) {
+        if headers.impossible {
+            return;
+        }
+        self.span(way, Span { start, end, name: headers.region(start) });
+    }
+
+    fn span(&mut self, way: Way, mut new: Span) {
+        let spans = match way {
+            Way::Read => &mut self.reads,
+            Way::Write => &mut self.writes,
+        };
+        // One piece with all that it touches.
+        spans.retain(|old| {
+            let apart = old.name != new.name || old.end < new.start || new.end < old.start;
+            if !apart {
+                (new.start, new.end) = (new.start.min(old.start), new.end.max(old.end));
+            }
+            apart
+        });
+        let place = spans.partition_point(|old| *old < new);
+        spans.insert(place, new);
+    }
+
+    /// What is known of this map.
+    pub(super) fn map(&mut self, index: u32) -> &mut MapUse {
+        let index = index as usize;
+        if self.maps.len() <= index {
+            self.maps.resize(index + 1, MapUse::default());
+        }
+        &mut self.maps[index]
+    }
+
+    /// Each fact with its name, for people; `maps` are the program's.
+    pub fn lines(&self, maps: &[MapShape]) -> Vec<(&'static str, String)> {
+        let uses = maps.iter().zip(&self.maps).map(|(map, used)| format!("{}: {used}", map.name));
+        let helpers = self.helpers.iter().map(|helper| helper.name().unwrap_or("unknown"));
+        vec![
+            ("reads", list(&self.reads)),
+            ("writes", list(&self.writes)),
+            ("context", list(&self.context)),
+            ("maps", join(uses, "; ")),
+            ("helpers", join(helpers, ", ")),
+            ("stack", format!("{} bytes", self.stack)),
+            ("longest path", format!("{} instructions", self.longest)),
+            ("loops", list(&self.loops)),
+            ("verdicts", self.verdicts.to_string()),
+        ]
+    }
+
+    /// Takes out what is said twice, once the walk is over.
+    pub(super) fn tidy(&mut self) {
+        for spans in [&mut self.reads, &mut self.writes] {
+            let wide: Vec<Span> = spans.iter().filter(|span| span.name == "l4").cloned().collect();
+            spans.retain(|span| {
+                let of_l4 = ["tcp.", "udp.", "icmp."].iter().any(|p| span.name.starts_with(p));
+                let in_wide = |w: &Span| w.start <= span.start && span.end <= w.end;
+                !(of_l4 && wide.iter().any(in_wide))
+            });
+        }
+        self.loops.sort_unstable();
+    }
+}
+
+/// Notes that `start..end` of something is touched.
+pub(super) fn touch(ranges: &mut Vec<(u32, u32)>, start: u32, end: u32) {
+    let mut new = (start, end);
+    ranges.retain(|old| {
+        let apart = old.1 < new.0 || new.1 < old.0;
+        if !apart {
+            new = (new.0.min(old.0), new.1.max(old.1));
+        }
+        apart
+    });
+    let place = ranges.partition_point(|old| *old < new);
+    ranges.insert(place, new);
+}
+
+impl Verdicts {
+    pub(super) fn add(&mut self, min: u64, max: u64) {
+        if !self.0.iter().any(|(from, to)| *from <= min && max <= *to) {
+            self.0.retain(|(from, to)| !(min <= *from && *to <= max));
+            let place = self.0.partition_point(|old| *old < (min, max));
+            self.0.insert(place, (min, max));
+        }
+    }
+}
+
+fn list(items: &[impl fmt::Display]) -> String {
+    join(items, ", ")
+}
+
+fn join(items: impl IntoIterator<Item = impl fmt::Display>, between: &str) -> String {
+    let texts: Vec<String> = items.into_iter().map(|item| item.to_string()).collect();
+    if texts.is_empty() { "none".into() } else { texts.join(between) }
+}
+
+impl fmt::Display for MapUse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges = |verb, ranges: &[(u32, u32)]| {
+            let ranges: Vec<String> = ranges.iter().map(|(a, b)| format!("[{a}..{b}]")).collect();
+            (!ranges.is_empty()).then(|| format!("{verb} {}", ranges.join(", ")))
+        };
+        let what = [
+            self.looked_up.then(|| "looked up".to_owned()),
+            self.redirects.then(|| "redirects".to_owned()),
+            ranges("reads", &self.read),
+            ranges("writes", &self.written),
+        ];
+        f.write_str(&join(what.into_iter().flatten(), ", "))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}..{}]", self.name, self.start, self.end)
+    }
+}
+
+impl fmt::Display for Loop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} back to {}, at most {} times", self.from, self.to, self.rounds)
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, (min, max)) in self.0.iter().enumerate() {
+            f.write_str(if at == 0 { "" } else { ", " })?;
+            match (min == max).then(|| i32::try_from(*min).ok().and_then(xdp::action)).flatten() {
+                Some(action) => f.write_str(action)?,
+                None if min == max => write!(f, "{min}")?,
+                None if *max == u64::MAX => write!(f, "any number")?,
+                None => write!(f, "{min}..={max}")?,
+            }
+        }
+        Ok(())
+    }
+}

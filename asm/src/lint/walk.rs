@@ -1,0 +1,269 @@
+//! Every path, once: where paths meet, one that can do nothing new is not walked again.
+
+use super::Report;
+use super::branch::{Ways, branch};
+use super::code::Code;
+use super::facts::Loop;
+use super::finding::{Finding, Rule};
+use super::state::State;
+use super::step::Machine;
+use crate::insn::Insn;
+use crate::map::MapShape;
+
+/// Steps that are walked at most. The kernel's limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
+const MAX_STEPS: u64 = 500_000;
+/// Forks and joins on one path. The kernel's limit is 8192 forks (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
+const MAX_DEPTH: usize = 8000;
+
+/// What is known of all paths from a place to the exits.
+#[derive(Clone, Default)]
+struct Rest {
+    /// Instructions on the longest.
+    longest: u64,
+    /// Jumps back, with the most rounds of each.
+    loops: Vec<Loop>,
+}
+
+/// A way that is still to be walked.
+struct Way {
+    slot: usize,
+    state: Box<State>,
+    /// The jump back that it begins with.
+    back: Option<(usize, usize)>,
+}
+
+/// A fork or a join on the path that is being walked.
+struct Open {
+    /// The join's slot and the state in which it was reached.
+    join: Option<(usize, Box<State>)>,
+    todo: Vec<Way>,
+    rest: Rest,
+    /// Steps from the last fork or join to here.
+    steps: u64,
+    /// The jump back by which the path came here from there.
+    back: Option<(usize, usize)>,
+}
+
+/// A join all of whose paths were walked from this state.
+struct Done {
+    state: Box<State>,
+    rest: Rest,
+}
+
+struct Walk<'a> {
+    code: &'a Code,
+    machine: Machine<'a>,
+    findings: Vec<Finding>,
+    seen: Vec<bool>,
+    done: Vec<Vec<Done>>,
+    path: Vec<Open>,
+}
+
+/// How a stretch without forks and joins ends.
+enum End {
+    /// At an exit, at a finding, or where all was walked before.
+    Leaf(Rest),
+    Fork(Vec<Way>),
+    Join(usize, Box<State>),
+}
+
+/// Where an instruction leads.
+enum Next {
+    To(usize),
+    Fork(Vec<Way>),
+    /// An exit, or a finding.
+    End,
+}
+
+/// Walks the whole program.
+pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
+    let mut walk = Walk {
+        code,
+        machine: Machine::new(maps),
+        findings: Vec::new(),
+        seen: vec![false; code.len()],
+        done: (0..code.len()).map(|_| Vec::new()).collect(),
+        path: Vec::new(),
+    };
+    let rest = walk.all();
+    walk.find_unreachable();
+    let mut facts = walk.machine.facts;
+    facts.maps.resize(maps.len(), Default::default());
+    facts.longest = rest.longest;
+    facts.loops = rest.loops;
+    facts.tidy();
+    let mut findings = walk.findings;
+    findings.extend(code.disagreed.iter().cloned());
+    findings.sort_unstable();
+    Report { facts, findings }
+}
+
+impl Walk<'_> {
+    /// Depth first, with a stack of its own: paths are long.
+    fn all(&mut self) -> Rest {
+        let entry = Way { slot: 0, state: Box::new(State::entry()), back: None };
+        let root =
+            Open { join: None, todo: vec![entry], rest: Rest::default(), steps: 0, back: None };
+        self.path.push(root);
+        loop {
+            let Some(open) = self.path.last_mut() else { return Rest::default() };
+            let Some(way) = open.todo.pop() else {
+                let Some(done) = self.path.pop() else { return Rest::default() };
+                let Some(parent) = self.path.last_mut() else { return done.rest };
+                parent.rest.merge(&done.rest, done.steps, done.back);
+                if let Some((slot, state)) = done.join {
+                    self.done[slot].push(Done { state, rest: done.rest });
+                }
+                continue;
+            };
+            let back = way.back;
+            let (end, steps) = self.stretch(way.slot, way.state);
+            match end {
+                End::Leaf(rest) => {
+                    if let Some(open) = self.path.last_mut() {
+                        open.rest.merge(&rest, steps, back);
+                    }
+                }
+                End::Fork(todo) => {
+                    self.path.push(Open { join: None, todo, rest: Rest::default(), steps, back });
+                }
+                End::Join(slot, state) => {
+                    let todo = vec![Way { slot, state: state.clone(), back: None }];
+                    let join = Some((slot, state));
+                    self.path.push(Open { join, todo, rest: Rest::default(), steps, back });
+                }
+            }
+            if self.path.len() > MAX_DEPTH || self.machine.facts.steps > MAX_STEPS {
+                let what = "the paths through it are too many or too long to walk";
+                self.findings.push(Finding::new(0, Rule::TooComplex, what));
+                return Rest::default();
+            }
+        }
+    }
+
+    /// Steps to the next fork or join. A way that begins at a join was looked at there.
+    fn stretch(&mut self, start: usize, mut state: Box<State>) -> (End, u64) {
+        let (mut slot, mut steps) = (start, 0);
+        loop {
+            let looked_at = slot == start && self.begins_here(slot);
+            if self.code.is_join(slot) && !looked_at {
+                return (self.join(slot, state), steps);
+            }
+            let Some(insn) = self.code.get(slot).copied() else {
+                let last = slot.saturating_sub(1);
+                self.find(last, Rule::NoExit, "a path runs over the end".into());
+                return (End::Leaf(Rest::default()), steps);
+            };
+            self.seen[slot] = true;
+            self.machine.facts.steps += 1;
+            steps += 1;
+            match self.one(slot, insn, &mut state) {
+                Next::To(next) => slot = next,
+                Next::Fork(ways) => return (End::Fork(ways), steps),
+                Next::End => return (End::Leaf(Rest::default()), steps),
+            }
+        }
+    }
+
+    /// Whether the way that is walked begins with the join at this slot itself.
+    fn begins_here(&self, slot: usize) -> bool {
+        let open = self.path.last();
+        open.and_then(|open| open.join.as_ref()).is_some_and(|(join, _)| *join == slot)
+    }
+
+    /// One instruction.
+    fn one(&mut self, slot: usize, insn: Insn, state: &mut State) -> Next {
+        let next = slot + insn.slots();
+        let done = match insn {
+            Insn::Jump { off } => return jump(slot, Code::target(slot, off), state),
+            Insn::Branch { width, test, off } => branch(state, width, test).map(|ways| {
+                let target = Code::target(slot, off);
+                match ways {
+                    Ways::Taken => jump(slot, target, state),
+                    Ways::Not => Next::To(next),
+                    // The last is walked first.
+                    Ways::Either { taken, not } => {
+                        Next::Fork(vec![way(slot, target, taken), way(slot, next, not)])
+                    }
+                }
+            }),
+            Insn::Exit => self.machine.exit(state).map(|()| Next::End),
+            _ => self.machine.step(state, &insn).map(|()| Next::To(next)),
+        };
+        done.unwrap_or_else(|(rule, what)| {
+            self.find(slot, rule, what);
+            Next::End
+        })
+    }
+
+    /// Paths can meet here: what was walked before is not walked again.
+    fn join(&mut self, slot: usize, state: Box<State>) -> End {
+        let done = self.done[slot].iter().rev();
+        if let Some(done) = done.into_iter().find(|done| done.state.covers(&state, self.code, slot))
+        {
+            return End::Leaf(done.rest.clone());
+        }
+        let mut open = self.path.iter().filter_map(|open| open.join.as_ref());
+        if open.any(|(at, before)| *at == slot && before.covers(&state, self.code, slot)) {
+            let what = "comes here again with nothing changed: a loop that may never end";
+            self.find(slot, Rule::Endless, what.into());
+            return End::Leaf(Rest::default());
+        }
+        End::Join(slot, state)
+    }
+
+    /// The same is said once.
+    fn find(&mut self, slot: usize, rule: Rule, what: String) {
+        if !self.findings.iter().any(|found| found.slot == slot && found.rule == rule) {
+            self.findings.push(Finding { slot, rule, what });
+        }
+    }
+
+    /// Only of a program that is well otherwise: a path that ends in a finding leaves what follows unseen.
+    fn find_unreachable(&mut self) {
+        if !self.findings.is_empty() {
+            return;
+        }
+        for slot in 0..self.code.len() {
+            if self.code.get(slot).is_some() && !self.seen[slot] {
+                self.find(slot, Rule::Unreachable, "no path comes here: remove it".into());
+            }
+        }
+        if self.code.len() == 0 {
+            self.find(0, Rule::NoExit, "there is no instruction".into());
+        }
+    }
+}
+
+/// A jump that is always taken; one back begins a way of its own, for its rounds to be counted.
+fn jump(slot: usize, to: usize, state: &State) -> Next {
+    match to <= slot {
+        true => Next::Fork(vec![way(slot, to, Box::new(state.clone()))]),
+        false => Next::To(to),
+    }
+}
+
+fn way(from: usize, to: usize, state: Box<State>) -> Way {
+    Way { slot: to, state, back: (to <= from).then_some((from, to)) }
+}
+
+impl Rest {
+    /// Takes in what can follow after `steps` and a jump back.
+    fn merge(&mut self, after: &Self, steps: u64, back: Option<(usize, usize)>) {
+        self.longest = self.longest.max(after.longest + steps);
+        let mut loops = after.loops.clone();
+        if let Some((from, to)) = back {
+            count(&mut loops, Loop { from, to, rounds: 1 }, u32::saturating_add);
+        }
+        for one in loops {
+            count(&mut self.loops, one, u32::max);
+        }
+    }
+}
+
+fn count(loops: &mut Vec<Loop>, new: Loop, sum: fn(u32, u32) -> u32) {
+    match loops.iter_mut().find(|old| (old.from, old.to) == (new.from, new.to)) {
+        Some(old) => old.rounds = sum(old.rounds, new.rounds),
+        None => loops.push(new),
+    }
+}
