@@ -37,6 +37,12 @@ pub enum Command {
     /// kernel (not for a joined container, or not understood); stale and spoofed (passed to the kernel too:
     /// the destination's veth is gone; the source address is another joined container's).
     Status(cmd::status::Args),
+    /// Check that the kernel runs just what this xhop would load, and that nobody else has BPF there.
+    ///
+    /// For each program of the joined containers: how it is attached, its tag, its maps, the translated
+    /// instructions mapped back to ours; and who else is on those interfaces and maps. Exit code 0 only if
+    /// all is as listed: what the kernel does not let be seen is not.
+    Audit(cmd::audit::Args),
     /// Show the whole experiment on two throw-away containers.
     ///
     /// Makes two network namespaces on a bridge, joins them in each way, and shows what each does. All of it
@@ -67,6 +73,7 @@ impl Command {
             Self::Up(args) => cmd::up::run(args),
             Self::Down(args) => cmd::down::run(args),
             Self::Status(args) => cmd::status::run(args),
+            Self::Audit(args) => cmd::audit::run(args),
             Self::Demo(args) => cmd::demo::run(args),
             Self::Bench(args) => cmd::bench::run(args),
             Self::Programs(args) => cmd::programs::run(args),

@@ -401,6 +401,16 @@ pub enum Error {
         /// Why not.
         error: xhop_vm::Error,
     },
+    /// What is in the kernel is not as listed.
+    #[error(
+        "not all is as listed: {deviations} deviations and {unknown} things that could not be seen are marked above"
+    )]
+    Audit {
+        /// What is otherwise.
+        deviations: usize,
+        /// What the kernel does not show.
+        unknown: usize,
+    },
     /// A value that JSON can't hold.
     #[error("JSON: {0}: report it")]
     Json(String),

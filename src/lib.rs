@@ -1,8 +1,10 @@
 //! xhop joins containers on one Linux host directly, with hand-assembled BPF programs.
 //!
 //! Dependencies run one way: [`cmd`] asks [`plan`] what to do for the [`container`]s it names, and
-//! `plan` does it through [`sys`], the seams to the kernel: all system calls and all `unsafe`.
+//! `plan` does it through [`sys`], the seams to the kernel: all system calls and all `unsafe`. [`audit`]
+//! looks at what `plan` has done.
 
+pub mod audit;
 pub mod cli;
 pub mod cmd;
 pub mod container;

@@ -1,5 +1,6 @@
 //! The commands, one file each, thin: they ask the plan and tell the user.
 
+pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod down;

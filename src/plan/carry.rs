@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use xhop_asm::blocks::count;
-use xhop_asm::programs::{Checksum, Shipped};
+use xhop_asm::programs::Shipped;
 
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
@@ -203,10 +203,7 @@ fn attach_forward(
 ) -> Result<Prog> {
     let member = MemberPins::of(segment, at);
     member.create()?;
-    let forward = Shipped::Forward(match checksum {
-        ChecksumWay::Complete => Checksum::Complete,
-        ChecksumWay::OffloadOff | ChecksumWay::None => Checksum::Keep,
-    });
+    let forward = checksum.program();
     let program = forward.program().map_err(Error::Assemble)?;
     let stats = count::stats();
     let map = |decl: &xhop_asm::MapDecl| match *decl == stats {

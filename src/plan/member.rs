@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+use xhop_asm::programs::{Checksum, Shipped};
 
 use super::fact::Fact;
 use super::segment::Segment;
@@ -31,6 +32,16 @@ pub enum ChecksumWay {
     OffloadOff,
     /// Nothing: to reproduce the fault. Ping works, TCP hangs.
     None,
+}
+
+impl ChecksumWay {
+    /// The program that runs on the host's ends.
+    pub fn program(self) -> Shipped {
+        Shipped::Forward(match self {
+            Self::Complete => Checksum::Complete,
+            Self::OffloadOff | Self::None => Checksum::Keep,
+        })
+    }
 }
 
 /// How a program gets to its interface.

@@ -49,6 +49,14 @@ impl MemberPins {
         self.folder.join("stats")
     }
 
+    /// What a program of the member's uses for a map: its own counters, or one of the segment's.
+    pub fn map(&self, decl: &MapDecl) -> PathBuf {
+        match *decl == count::stats() {
+            true => self.stats(),
+            false => self.folder.with_file_name(decl.name),
+        }
+    }
+
     /// The attachment of `forward`: a link, or the program where netlink attached it.
     pub fn forward(&self) -> PathBuf {
         self.folder.join("forward")

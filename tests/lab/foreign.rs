@@ -7,7 +7,7 @@ use xhop::sys::netlink::Rtnl;
 use xhop::sys::netns::Netns;
 use xhop_asm::{Assembler, ByteOrder, R0, xdp};
 
-use super::raw_load::load_xdp;
+use super::raw::load_xdp;
 use super::{Lab, Where};
 
 impl Lab {

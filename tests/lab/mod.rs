@@ -8,11 +8,12 @@
 // Each test file uses a part of this module.
 #![allow(dead_code, unused_imports)]
 
+pub mod audit;
 mod command;
 mod counters;
 mod docker;
 mod foreign;
-mod raw_load;
+pub mod raw;
 mod skip;
 mod snapshot;
 mod space;
@@ -27,7 +28,7 @@ use std::time::{Duration, Instant};
 pub use command::{Output, Running, XHOP};
 pub use counters::{Counters, LinkStats};
 pub use docker::{Docker, TOOLS as DOCKER_TOOLS};
-pub use raw_load::load_xdp;
+pub use raw::load_xdp;
 pub use skip::not_tried;
 pub use snapshot::assert_same;
 pub use space::Where;

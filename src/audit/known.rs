@@ -1,0 +1,329 @@
+//! What the kernel is known to make of an instruction of ours (kernel/bpf/verifier.c, `bpf_check`;
+//! net/core/filter.c, `xdp_convert_ctx_access`; the maps' `map_gen_lookup`).
+
+use xhop_asm::insn::BPF_PSEUDO_MAP_FD;
+use xhop_asm::programs::Shipped;
+use xhop_asm::xdp::xdp_md;
+use xhop_asm::{
+    Helper, Insn, MapDecl, MapIndex, MapKind, Mem, Operand, R0, R1, R2, R3, R4, R5, Reg, Slot,
+};
+
+use super::slot;
+use crate::sys::kallsyms::Functions;
+
+/// Opcodes (Documentation/bpf/standardization/instruction-set.rst).
+const LDDW: u8 = 0x18;
+const LDX_U32: u8 = 0x61;
+const LDX_U64: u8 = 0x79;
+const JA: u8 = 0x05;
+const CALL: u8 = 0x85;
+const JEQ_K: u8 = 0x15;
+const JGE_K: u8 = 0x35;
+const ADD64_K: u8 = 0x07;
+const ADD64_X: u8 = 0x0f;
+const AND32_K: u8 = 0x54;
+const LSH64_K: u8 = 0x67;
+const MOV64_K: u8 = 0xb7;
+const MOV64_X: u8 = 0xbf;
+const MOV32_K: u8 = 0xb4;
+const MOV32_X: u8 = 0xbc;
+const XOR64_K: u8 = 0xa7;
+const XOR32_K: u8 = 0xa4;
+const XOR64_X: u8 = 0xaf;
+/// In a register's source bit.
+const SRC_REG: u8 = 0x08;
+/// The kernel's own scratch register (include/linux/filter.h, `BPF_REG_AX`).
+const AX: u8 = 11;
+/// `off` of a move that turns a per-CPU offset into an address (include/linux/filter.h).
+const BPF_ADDR_PERCPU: i16 = -1;
+/// More than the bytes before a hash map's key in its element on any kernel (`struct htab_elem`).
+const HTAB_ELEM_MAX: i32 = 128;
+
+/// How an instruction got to what the kernel runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum How {
+    /// Bit by bit the same, but for the distance of a jump.
+    Same,
+    /// A field of the context, read where the kernel keeps it.
+    Context,
+    /// A map, by its id.
+    Map,
+    /// A helper, by its address.
+    Call,
+    /// The same, and the address is hidden from us.
+    Hidden,
+    /// A helper's work, without a call or after it.
+    Inlined,
+    /// Its immediate is hidden in a random number (net.core.bpf_jit_harden).
+    Blinded,
+}
+
+/// What stands for an instruction: how, and how many slots.
+pub type Known = (How, usize);
+
+/// What a register holds, as far as it decides about translations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Holds {
+    Context,
+    Map(MapIndex),
+}
+
+/// What the registers hold, followed in the order of the listing.
+#[derive(Clone, Copy, Debug)]
+pub struct Registers([Option<Holds>; 10]);
+
+impl Registers {
+    /// At the program's entry: the context is in `r1`.
+    pub fn at_entry() -> Self {
+        let mut registers = Self([None; 10]);
+        registers.set(R1, Some(Holds::Context));
+        registers
+    }
+
+    fn get(&self, number: u8) -> Option<Holds> {
+        self.0.get(usize::from(number)).copied().flatten()
+    }
+
+    fn set(&mut self, reg: Reg, holds: Option<Holds>) {
+        if let Some(register) = self.0.get_mut(usize::from(reg.number())) {
+            *register = holds;
+        }
+    }
+
+    /// After this instruction.
+    pub fn after(&mut self, insn: Insn) {
+        match insn {
+            Insn::LoadMap { dst, map } => self.set(dst, Some(Holds::Map(map))),
+            Insn::Alu { op: xhop_asm::AluOp::Mov, dst, src: Operand::Reg(src), .. } => {
+                self.set(dst, self.get(src.number()));
+            }
+            Insn::Call { .. } => {
+                for lost in [R0, R1, R2, R3, R4, R5] {
+                    self.set(lost, None);
+                }
+            }
+            other => {
+                if let Some(dst) = written(other) {
+                    self.set(dst, None);
+                }
+            }
+        }
+    }
+}
+
+/// The register that an instruction sets, but for calls.
+fn written(insn: Insn) -> Option<Reg> {
+    match insn {
+        Insn::Alu { dst, .. }
+        | Insn::Neg { dst, .. }
+        | Insn::MoveSigned { dst, .. }
+        | Insn::Endian { dst, .. }
+        | Insn::Swap { dst, .. }
+        | Insn::Load { dst, .. }
+        | Insn::LoadSigned { dst, .. }
+        | Insn::LoadImm64 { dst, .. }
+        | Insn::LoadMap { dst, .. } => Some(dst),
+        _ => None,
+    }
+}
+
+/// What is known of this kernel and these maps.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel<'a> {
+    /// The program's maps, as it declares them.
+    pub maps: &'a [MapDecl],
+    /// The id that each must have.
+    pub map_ids: &'a [u32],
+    /// Where the kernel's functions are.
+    pub functions: &'a Functions,
+}
+
+/// Functions that do a helper's work, by map.
+const HASH_LOOKUP: [&str; 2] = ["htab_map_lookup_elem", "bpf_map_lookup_elem"];
+const HASH_LOOKUP_INLINED: [&str; 1] = ["__htab_map_lookup_elem"];
+const PERCPU_LOOKUP: [&str; 2] = ["percpu_array_map_lookup_elem", "bpf_map_lookup_elem"];
+const REDIRECT: [&str; 2] = ["dev_hash_map_redirect", "bpf_xdp_redirect_map"];
+
+/// All functions that translated programs of ours may call.
+pub fn functions() -> Vec<&'static str> {
+    let programs = Shipped::ALL.into_iter().flat_map(Shipped::program);
+    let helpers = programs.flat_map(|program| program.helpers());
+    let own: Vec<&str> = helpers.filter_map(Helper::name).collect();
+    [&own[..], &HASH_LOOKUP, &HASH_LOOKUP_INLINED, &PERCPU_LOOKUP, &REDIRECT].concat()
+}
+
+impl Kernel<'_> {
+    /// What stands at the beginning of `slots` for our instruction; `None` if nothing that we know.
+    pub fn known(&self, insn: Insn, registers: &Registers, slots: &[Slot]) -> Option<Known> {
+        match insn {
+            Insn::LoadMap { dst, map } => self.map_load(dst, map, slots),
+            Insn::Load { dst, mem } if registers.get(mem.base.number()) == Some(Holds::Context) => {
+                context(dst, mem, slots)
+            }
+            Insn::Call { helper } => {
+                let map = match registers.get(R1.number()) {
+                    Some(Holds::Map(map)) => self.maps.get(map.get() as usize),
+                    _ => None,
+                };
+                self.call(helper, map, slots)
+            }
+            other => same(other, slots).or_else(|| blinded(other, slots)),
+        }
+    }
+
+    fn map_load(&self, dst: Reg, map: MapIndex, slots: &[Slot]) -> Option<Known> {
+        let id = *self.map_ids.get(map.get() as usize)? as i32;
+        let load = Slot { code: LDDW, dst: dst.number(), src: BPF_PSEUDO_MAP_FD, off: 0, imm: id };
+        slots.starts_with(&[load, Slot::default()]).then_some((How::Map, 2))
+    }
+
+    fn call(&self, helper: Helper, map: Option<&MapDecl>, slots: &[Slot]) -> Option<Known> {
+        match (helper, map.map(|map| (map.kind, map))) {
+            (Helper::MAP_LOOKUP_ELEM, Some((MapKind::Hash, map))) => {
+                let inlined = self.function(&HASH_LOOKUP_INLINED, slots);
+                match inlined.filter(|_| is_hash_lookup(map, slots)) {
+                    Some(_) => Some((How::Inlined, 3)),
+                    None => self.function(&HASH_LOOKUP, slots),
+                }
+            }
+            (Helper::MAP_LOOKUP_ELEM, Some((MapKind::PercpuArray, map))) => {
+                percpu_lookup(map, slots).or_else(|| self.function(&PERCPU_LOOKUP, slots))
+            }
+            (Helper::REDIRECT_MAP, Some((MapKind::DevmapHash, _))) => {
+                self.function(&REDIRECT, slots)
+            }
+            _ => self.function(&[helper.name()?], slots),
+        }
+    }
+
+    /// A call of one of these functions.
+    fn function(&self, names: &[&str], slots: &[Slot]) -> Option<Known> {
+        let call = slots.first()?;
+        if *call != (Slot { code: CALL, imm: call.imm, ..Slot::default() }) {
+            return None;
+        }
+        match self.functions.is_one_of(call.imm, names) {
+            Some(true) => Some((How::Call, 1)),
+            Some(false) => None,
+            None => Some((How::Hidden, 1)),
+        }
+    }
+}
+
+/// Jumps go to other distances where something between has grown: those are looked at in the end.
+fn same(insn: Insn, slots: &[Slot]) -> Option<Known> {
+    let ours = slot::of(insn);
+    let jumps = matches!(insn, Insn::Jump { .. } | Insn::Branch { .. });
+    let is = |(ours, found): (&Slot, &Slot)| match jumps {
+        true => Slot { off: 0, ..*ours } == Slot { off: 0, ..*found },
+        false => ours == found,
+    };
+    let found = slots.get(..ours.len())?;
+    ours.iter().zip(found).all(is).then_some((How::Same, ours.len()))
+}
+
+/// A field of `struct xdp_md`: of `struct xdp_buff`, directly or by pointers in it.
+fn context(dst: Reg, mem: Mem, slots: &[Slot]) -> Option<Known> {
+    let dst = dst.number();
+    let first = slots.first()?;
+    let pointer = match first.code {
+        LDX_U64 => 8,
+        LDX_U32 => 4,
+        _ => return None,
+    };
+    let read = |code, src, off| Slot { code, dst, src, off, imm: 0 };
+    let base = mem.base.number();
+    // `data`, `data_end` and `data_meta` begin the structure; what else there is has moved about.
+    let direct = match mem.off {
+        xdp_md::DATA => Some(0),
+        xdp_md::DATA_END => Some(pointer),
+        xdp_md::DATA_META => Some(2 * pointer),
+        _ => None,
+    };
+    if let Some(off) = direct {
+        return (*first == read(first.code, base, off)).then_some((How::Context, 1));
+    }
+    let pointers = match mem.off {
+        xdp_md::INGRESS_IFINDEX | xdp_md::EGRESS_IFINDEX => 2,
+        xdp_md::RX_QUEUE_INDEX => 1,
+        _ => return None,
+    };
+    let chain = slots.get(..pointers + 1)?;
+    let fits = chain.iter().enumerate().all(|(at, slot)| {
+        let code = if at == pointers { LDX_U32 } else { first.code };
+        *slot == read(code, if at == 0 { base } else { dst }, slot.off)
+    });
+    fits.then_some((How::Context, chain.len()))
+}
+
+/// `htab_map_gen_lookup`: after the call, from the element to its value.
+fn is_hash_lookup(map: &MapDecl, slots: &[Slot]) -> bool {
+    let Some([_, skip, add]) = slots.first_chunk() else { return false };
+    let header = add.imm.wrapping_sub(map.key_size.next_multiple_of(8) as i32);
+    *skip == Slot { code: JEQ_K, off: 1, ..Slot::default() }
+        && *add == Slot { code: ADD64_K, imm: add.imm, ..Slot::default() }
+        && (1..HTAB_ELEM_MAX).contains(&header)
+}
+
+/// `percpu_array_map_gen_lookup` (kernels from 6.10), with or without Spectre's mask.
+fn percpu_lookup(map: &MapDecl, slots: &[Slot]) -> Option<Known> {
+    let (r0, r1, r2) = (R0.number(), R1.number(), R2.number());
+    let masked = slots.get(3).is_some_and(|slot| slot.code == AND32_K);
+    let pointers = slots.first().map_or(0, |slot| slot.imm);
+    let max = map.max_entries;
+    let mask = max.checked_next_power_of_two()?.wrapping_sub(1) as i32;
+    let slot = |code, dst, src, off, imm| Slot { code, dst, src, off, imm };
+    let mut lookup = vec![
+        slot(ADD64_K, r1, 0, 0, pointers),
+        slot(LDX_U32, r0, r2, 0, 0),
+        slot(JGE_K, r0, 0, 5 + i16::from(masked), max as i32),
+    ];
+    if masked {
+        lookup.push(slot(AND32_K, r0, 0, 0, mask));
+    }
+    lookup.extend([
+        slot(LSH64_K, r0, 0, 0, 3),
+        slot(ADD64_X, r0, r1, 0, 0),
+        slot(LDX_U64, r0, r0, 0, 0),
+        slot(MOV64_X, r0, r0, BPF_ADDR_PERCPU, 0),
+        slot(JA, 0, 0, 1, 0),
+        slot(MOV64_K, r0, 0, 0, 0),
+    ]);
+    slots.starts_with(&lookup).then_some((How::Inlined, lookup.len()))
+}
+
+/// `bpf_jit_blind_insn`: the immediate, xored with a random number, by way of a scratch register.
+fn blinded(insn: Insn, slots: &[Slot]) -> Option<Known> {
+    let &[ours] = slot::of(insn).as_slice() else { return None };
+    let zeroed =
+        Slot { code: XOR64_X | ours.code & 0x07, dst: ours.dst, src: ours.dst, ..Slot::default() };
+    if matches!(ours.code, MOV64_K | MOV32_K) && ours.imm == 0 {
+        return (slots.first() == Some(&zeroed)).then_some((How::Blinded, 1));
+    }
+    let code = match insn {
+        Insn::Alu { src: Operand::Imm(_), .. } => ours.code | SRC_REG,
+        Insn::Branch { test, .. } if matches!(test.src, Operand::Imm(_)) => ours.code | SRC_REG,
+        Insn::Store { src: Operand::Imm(_), .. } => ours.code | 1,
+        _ => return None,
+    };
+    let &[mov, xor, last] = slots.first_chunk()?;
+    let scratch = matches!((mov.code, xor.code), (MOV64_K, XOR64_K) | (MOV32_K, XOR32_K));
+    let of_ax =
+        |slot: Slot| slot == Slot { code: slot.code, dst: AX, imm: slot.imm, ..Slot::default() };
+    let jumps = matches!(insn, Insn::Branch { .. });
+    let off = if jumps { last.off } else { ours.off };
+    let fits = scratch
+        && of_ax(mov)
+        && of_ax(xor)
+        && mov.imm ^ xor.imm == ours.imm
+        && last == (Slot { code, dst: ours.dst, src: AX, off, imm: 0 });
+    fits.then_some((How::Blinded, 3))
+}
+
+/// Whether the slot clears the upper half of what our instruction has set, for machines that do not do it
+/// themselves (`BPF_ZEXT_REG`).
+pub fn clears_upper_half(insn: Insn, slot: &Slot) -> bool {
+    let zext =
+        |dst: Reg| Slot { code: MOV32_X, dst: dst.number(), src: dst.number(), off: 0, imm: 1 };
+    written(insn).is_some_and(|dst| *slot == zext(dst))
+}

@@ -1,0 +1,77 @@
+//! `xhop audit`: whether the kernel runs what this binary would load, where it should, and nothing else.
+
+use super::{lock, need_privileges, print_json, say};
+use crate::audit::{Finding, Report, Section, Verdict, audit};
+use crate::container::Namespaces;
+use crate::plan::{Ground, record};
+use crate::{Error, Result};
+
+/// How to show it.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command. An error unless all is as listed.
+pub fn run(args: Args) -> Result<()> {
+    need_privileges()?;
+    let _lock = lock(true)?;
+    let namespaces = Namespaces::find()?;
+    let report = audit(&record::all()?, Ground::new(&namespaces))?;
+    match args.json {
+        true => print_json(&report)?,
+        false => show(&report),
+    }
+    let of = |verdict| report.findings().filter(|finding| finding.verdict == verdict).count();
+    match report.ok {
+        true => Ok(()),
+        false => {
+            Err(Error::Audit { deviations: of(Verdict::Deviates), unknown: of(Verdict::Unknown) })
+        }
+    }
+}
+
+fn show(report: &Report) {
+    for member in &report.members {
+        say(format_args!("{} on bridge {}", member.name, member.bridge));
+        for section in &member.sections {
+            say(format_args!("  {}", heading(section)));
+            section.findings.iter().for_each(|finding| show_finding("    ", finding));
+        }
+    }
+    if !report.host.is_empty() {
+        say(format_args!("this host"));
+        report.host.iter().for_each(|finding| show_finding("    ", finding));
+    }
+    for namesake in &report.namesakes {
+        say(format_args!(
+            "note: {namesake} has our name and is none of these: a demo, a bench, or somebody else's"
+        ));
+    }
+    match (report.members.is_empty(), report.ok) {
+        (true, _) => say(format_args!("no container is joined: there is nothing to audit")),
+        (false, true) => say(format_args!("all is as listed")),
+        (false, false) => {}
+    }
+}
+
+fn heading(section: &Section) -> String {
+    match section.program {
+        Some(program) => format!("{program} on {}", section.at),
+        None => format!("{}", section.at),
+    }
+}
+
+fn show_finding(indent: &str, finding: &Finding) {
+    let mark = match finding.verdict {
+        Verdict::Ok => "[ok]",
+        Verdict::Deviates => "[!!]",
+        Verdict::Unknown => "[??]",
+    };
+    say(format_args!("{indent}{mark} {:<11} {}", finding.check, finding.found));
+    for more in [finding.means, finding.remedy].into_iter().flatten() {
+        say(format_args!("{indent}                 {more}"));
+    }
+}
