@@ -12,7 +12,6 @@ pub mod kernel;
 pub mod netlink;
 pub mod netns;
 pub mod socket;
-mod stack_guard;
 pub mod stage;
 
 /// What the tests of the seams share.
