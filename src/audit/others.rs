@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use super::finding::Finding;
-use super::world::{PREFIX, World, describe, files_below};
+use super::world::{PREFIX, World, describe, files_below, lasting};
 use super::{Section, expected};
 use crate::container::Interface;
 use crate::plan::member::Member;
@@ -75,7 +75,7 @@ pub fn on_host(
 ) -> Result<Vec<Finding>> {
     let mut findings = pins(members)?;
     findings.extend(kept(members));
-    findings.extend(maps(members, world, known));
+    findings.extend(maps(members, world, known)?);
     findings.extend(tracers(world, known));
     findings.extend(ports(members, ground, world)?);
     Ok(findings)
@@ -153,14 +153,14 @@ fn map_ids(members: &[Member]) -> HashSet<u32> {
 }
 
 /// Only our programs may use our maps. (Who else has them open by a descriptor, the kernel does not say.)
-fn maps(members: &[Member], world: &World, known: &Accounted) -> Vec<Finding> {
+fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<Finding>> {
     let ours = map_ids(members);
-    let mut users: Vec<&ProgInfo> = world.programs.values().collect();
-    users.retain(|info| {
-        !known.ids.contains(&info.id) && info.map_ids.iter().any(|id| ours.contains(id))
-    });
-    users.sort_unstable_by_key(|info| info.id);
-    let findings = users.into_iter().map(|info| {
+    let uses = |info: &&ProgInfo| info.map_ids.iter().any(|id| ours.contains(id));
+    let strangers = world.programs.values().filter(|info| !known.ids.contains(&info.id));
+    let mut users = lasting(strangers.filter(uses).map(|info| info.id).collect())?;
+    users.sort_unstable();
+    let users = users.iter().filter_map(|id| world.programs.get(id));
+    let findings = users.map(|info| {
         let used: Vec<String> =
             info.map_ids.iter().filter(|id| ours.contains(id)).map(u32::to_string).collect();
         Finding::deviates(
@@ -170,11 +170,8 @@ fn maps(members: &[Member], world: &World, known: &Accounted) -> Vec<Finding> {
             WHO,
         )
     });
-    or_ok(
-        findings.collect(),
-        "map users",
-        format!("{} maps, used by our programs alone", ours.len()),
-    )
+    let ok = format!("{} maps, used by our programs alone", ours.len());
+    Ok(or_ok(findings.collect(), "map users", ok))
 }
 
 /// Programs that run at the beginning or end of ours, or instead (fentry, fexit, freplace).

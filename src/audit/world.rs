@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
@@ -62,6 +63,22 @@ fn each<T>(kind: ObjKind, look: impl Fn(u32) -> Result<T>) -> Result<Vec<T>> {
         }
     }
     Ok(all)
+}
+
+/// For so long the kernel may keep a program that nobody holds any more.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Those of these programs that stay. One whose last holder has just gone goes a little later by itself.
+pub fn lasting(mut programs: Vec<u32>) -> Result<Vec<u32>> {
+    let start = Instant::now();
+    loop {
+        let there = ids(ObjKind::Prog)?;
+        programs.retain(|id| there.contains(id));
+        if programs.is_empty() || start.elapsed() > LINGER {
+            return Ok(programs);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// All files below a folder; none if there is no such folder.
