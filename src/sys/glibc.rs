@@ -42,8 +42,8 @@ nothing! { fprintf __fprintf_chk fwrite _IO_fputs _IO_enable_locks }
 #[allow(non_upper_case_globals)]
 static stderr: usize = 0;
 
-// The search path for shared objects; the locale's tables for isalpha(3) and the like.
-nothing! { _dl_init_paths __ctype_init }
+// The search path for shared objects.
+nothing! { _dl_init_paths }
 
 // The resolver's state, which a thread that ends would give back if it had any.
 never! { __res_vinit __res_iclose }
@@ -54,14 +54,6 @@ never! { __res_vinit __res_iclose }
 extern "C" fn getaddrinfo() -> c_int {
     Errno::ENOSYS.set();
     libc::EAI_SYSTEM
-}
-
-// Without unwind tables nothing can be unwound. std has the code for it all the same, and
-// pthread_exit(3) would use it.
-never! {
-    __gcc_personality_v0 _Unwind_ForcedUnwind _Unwind_GetCFA _Unwind_GetDataRelBase _Unwind_GetIPInfo
-    _Unwind_GetLanguageSpecificData _Unwind_GetRegionStart _Unwind_GetTextRelBase _Unwind_Resume
-    _Unwind_SetGR _Unwind_SetIP
 }
 
 /// A backtrace ends where it begins. That frees std from its reader of debug information, which is
@@ -97,33 +89,6 @@ unsafe extern "C" fn pthread_setname_np(_: libc::pthread_t, name: *const c_char)
         0 => 0,
         _ => Errno::last_raw(),
     }
-}
-
-/// The two things about the system that are asked here: the size of a page, and how many processors
-/// there are (by malloc, which takes it for a hint).
-// SAFETY: as sysconf(3) does, it gives -1 for what it does not know.
-#[unsafe(no_mangle)]
-extern "C" fn sysconf(name: c_int) -> c_long {
-    match name {
-        // SAFETY: no pointers; the kernel gives every process this number.
-        libc::_SC_PAGESIZE => unsafe { libc::getauxval(libc::AT_PAGESZ) as c_long },
-        libc::_SC_NPROCESSORS_ONLN | libc::_SC_NPROCESSORS_CONF => __get_nprocs().into(),
-        _ => -1,
-    }
-}
-
-/// [`sysconf`], as glibc itself calls it.
-// SAFETY: as there.
-#[unsafe(no_mangle)]
-extern "C" fn __sysconf(name: c_int) -> c_long {
-    sysconf(name)
-}
-
-/// For malloc, which limits by it how many threads get an arena of their own.
-// SAFETY: as get_nprocs(3) does when it can't read /sys, it gives a number from 1 on.
-#[unsafe(no_mangle)]
-extern "C" fn __get_nprocs() -> c_int {
-    1
 }
 
 /// For names that glibc makes of numbers, such as that of a thread's stack: they are empty.
@@ -172,41 +137,30 @@ unsafe extern "C" fn __assert_fail(expression: *const c_char) -> ! {
     std::process::abort()
 }
 
-/// Of strings, glibc's startup compares a few; glibc has this in a version for each processor.
-// SAFETY: as strncmp(3) does, it reads no further than `size` bytes, or a 0, or a difference.
+/// The two things about the system that are asked here: the size of a page, and how many processors
+/// there are (by malloc, which takes it for a hint).
+// SAFETY: as sysconf(3) does, it gives -1 for what it does not know.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn strncmp(one: *const u8, other: *const u8, size: usize) -> c_int {
-    for at in 0..size {
-        // SAFETY: all before was equal and not 0, so that both strings go on.
-        let (one, other) = unsafe { (one.add(at).read(), other.add(at).read()) };
-        if one != other || one == 0 {
-            return c_int::from(one) - c_int::from(other);
-        }
+extern "C" fn sysconf(name: c_int) -> c_long {
+    match name {
+        // SAFETY: no pointers; the kernel gives every process this number.
+        libc::_SC_PAGESIZE => unsafe { libc::getauxval(libc::AT_PAGESZ) as c_long },
+        libc::_SC_NPROCESSORS_ONLN | libc::_SC_NPROCESSORS_CONF => __get_nprocs().into(),
+        _ => -1,
     }
-    0
 }
 
-/// As [`strncmp`], to the end.
+/// [`sysconf`], as glibc itself calls it.
 // SAFETY: as there.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn strcmp(one: *const u8, other: *const u8) -> c_int {
-    // SAFETY: the caller gives two strings.
-    unsafe { strncmp(one, other, usize::MAX) }
+extern "C" fn __sysconf(name: c_int) -> c_long {
+    sysconf(name)
 }
 
-/// As stpcpy(3).
-// SAFETY: as it does, it writes as many bytes as it reads, up to a 0.
+/// For malloc, which limits by it how many threads get an arena of their own.
+// SAFETY: as get_nprocs(3) does when it can't read /sys, it gives a number from 1 on.
 #[unsafe(no_mangle)]
-unsafe extern "C" fn __stpcpy(mut to: *mut u8, mut from: *const u8) -> *mut u8 {
-    // SAFETY: the caller gives a string, and room for it.
-    unsafe {
-        loop {
-            let byte = from.read();
-            to.write(byte);
-            if byte == 0 {
-                return to;
-            }
-            (to, from) = (to.add(1), from.add(1));
-        }
-    }
+extern "C" fn __get_nprocs() -> c_int {
+    1
 }
+
