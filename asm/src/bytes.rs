@@ -35,7 +35,15 @@ impl Out {
         self
     }
 
-    /// Several of them.
+    pub(crate) fn u64(&mut self, value: u64) -> &mut Self {
+        self.bytes.extend(match self.order {
+            ByteOrder::Little => value.to_le_bytes(),
+            ByteOrder::Big => value.to_be_bytes(),
+        });
+        self
+    }
+
+    /// Several of 32 bits.
     pub(crate) fn u32s(&mut self, values: &[u32]) -> &mut Self {
         values.iter().for_each(|value| {
             self.u32(*value);

@@ -8,6 +8,7 @@ mod assembler;
 pub mod btf;
 mod bytes;
 mod disasm;
+pub mod elf;
 pub mod error;
 pub mod flow;
 mod helper;
@@ -33,7 +34,7 @@ pub use helper::Helper;
 pub use insn::{AluOp, AtomicOp, ByteOrder, FetchOp, Insn, Slot, Width};
 pub use label::{Bound, Label, Target};
 pub use map::{MapDecl, MapIndex, MapKind, MapShape};
-pub use program::{Line, Mark, Program};
+pub use program::{LICENSE, Line, Mark, Program};
 pub use reg::{
     AnyReg, Cond, FP, Fp, Mem, Operand, Pointer, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, Size,
     Test,

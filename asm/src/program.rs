@@ -1,11 +1,15 @@
 //! A finished program: instructions that know why they are there, and the maps they use.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 use std::panic::Location;
 
 use crate::helper::Helper;
 use crate::insn::{ByteOrder, Insn};
 use crate::map::MapDecl;
+
+/// Of the programs, as kernel and ELF objects are told.
+pub const LICENSE: &CStr = c"MIT";
 
 /// One instruction with its reason and its origin.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -8,23 +8,30 @@ use crate::insn::ByteOrder;
 /// `struct btf_header`
 pub(crate) const MAGIC: u16 = 0xeb9f;
 pub(crate) const VERSION: u8 = 1;
-pub(crate) const HEADER_SIZE: u32 = 24;
 
 /// `BTF_KIND_*`
 pub(crate) mod kind {
     pub(crate) const INT: u32 = 1;
+    pub(crate) const PTR: u32 = 2;
+    pub(crate) const ARRAY: u32 = 3;
+    pub(crate) const STRUCT: u32 = 4;
     pub(crate) const FUNC: u32 = 12;
     pub(crate) const FUNC_PROTO: u32 = 13;
+    pub(crate) const VAR: u32 = 14;
+    pub(crate) const DATASEC: u32 = 15;
 }
 
 /// `BTF_INT_SIGNED`, in its place in an INT's data.
 const INT_SIGNED: u32 = 1 << 24;
-/// `BTF_FUNC_GLOBAL`
+/// `BTF_FUNC_GLOBAL`, `BTF_VAR_GLOBAL_ALLOCATED`
 const GLOBAL: u32 = 1;
 
 /// A type's number; 0 is `void`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct TypeId(pub(crate) u32);
+
+/// `int`, with which all begins.
+pub(crate) const INT: TypeId = TypeId(1);
 
 /// Types and strings.
 #[derive(Debug)]
@@ -39,7 +46,9 @@ impl Builder {
     pub(crate) fn new(order: ByteOrder) -> Self {
         // The first string is the empty one: no name.
         let known = HashMap::from([(String::new(), 0)]);
-        Self { types: Out::new(order), count: 0, strings: vec![0], known }
+        let mut new = Self { types: Out::new(order), count: 0, strings: vec![0], known };
+        new.add("int", kind::INT, 0, 4, &[INT_SIGNED | 32]);
+        new
     }
 
     pub(crate) fn order(&self) -> ByteOrder {
@@ -66,24 +75,56 @@ impl Builder {
         TypeId(self.count)
     }
 
-    /// A signed number of so many bytes.
-    pub(crate) fn int(&mut self, name: &str, bytes: u32) -> TypeId {
-        self.add(name, kind::INT, 0, bytes, &[INT_SIGNED | (bytes * 8)])
-    }
-
     /// A global function that takes nothing, as far as BTF is told. `name` is an identifier.
     pub(crate) fn func(&mut self, name: &str, returns: TypeId) -> TypeId {
         let proto = self.add("", kind::FUNC_PROTO, 0, returns.0, &[]);
         self.add(name, kind::FUNC, GLOBAL, proto.0, &[])
     }
 
+    /// A pointer to it.
+    pub(crate) fn pointer(&mut self, to: TypeId) -> TypeId {
+        self.add("", kind::PTR, 0, to.0, &[])
+    }
+
+    /// So many of it.
+    pub(crate) fn array(&mut self, of: TypeId, length: u32) -> TypeId {
+        self.add("", kind::ARRAY, 0, 0, &[of.0, INT.0, length])
+    }
+
+    /// A struct without a name; each member has `size` bytes.
+    pub(crate) fn structure(&mut self, members: &[(&str, TypeId)], size: u32) -> TypeId {
+        let mut data = Vec::new();
+        for (index, (name, of)) in members.iter().enumerate() {
+            data.extend([self.string(name), of.0, index as u32 * size * 8]);
+        }
+        let count = members.len() as u32;
+        self.add("", kind::STRUCT, count, count * size, &data)
+    }
+
+    /// A global variable. `name` is an identifier.
+    pub(crate) fn variable(&mut self, name: &str, of: TypeId) -> TypeId {
+        self.add(name, kind::VAR, 0, of.0, &[GLOBAL])
+    }
+
+    /// A section of so many bytes, with its variables: type, offset, size.
+    pub(crate) fn section(&mut self, name: &str, size: u32, variables: &[[u32; 3]]) {
+        self.add(name, kind::DATASEC, variables.len() as u32, size, variables.as_flattened());
+    }
+
     /// Header, types and strings, as the kernel wants them: without a gap.
     pub(crate) fn finish(self) -> Vec<u8> {
-        let mut out = Out::new(self.types.order);
-        out.u16(MAGIC).u8(VERSION).u8(0).u32(HEADER_SIZE);
+        let mut out = header(self.types.order, 2);
         out.u32s(&[0, self.types.len(), self.types.len(), self.strings.len() as u32]);
         out.bytes.extend(self.types.bytes);
         out.bytes.extend(self.strings);
         out.bytes
     }
+}
+
+/// The beginning of `struct btf_header` and of `struct btf_ext_header`; offset and length of so many parts
+/// follow.
+pub(crate) fn header(order: ByteOrder, parts: u32) -> Out {
+    let mut out = Out::new(order);
+    out.u16(MAGIC).u8(VERSION).u8(0).u32(8 + 8 * parts);
+    out
 }

@@ -9,7 +9,7 @@ mod build;
 use crate::bytes::Out;
 use crate::insn::ByteOrder;
 use crate::program::Program;
-pub(crate) use build::Builder;
+pub(crate) use build::{Builder, INT, header};
 
 /// Bytes of a `struct bpf_func_info`.
 pub const FUNC_INFO_SIZE: u32 = 8;
@@ -53,8 +53,7 @@ pub(crate) fn identifier(name: &str) -> String {
 /// Adds the program's function to the types; gives its func_info and its line_info. Their offsets count
 /// a slot as `unit`: 1 for bpf(2), its bytes for ELF.
 pub(crate) fn describe(program: &Program, unit: u32, types: &mut Builder) -> [Vec<u8>; 2] {
-    let int = types.int("int", 4);
-    let func = types.func(&program.symbol(), int);
+    let func = types.func(&program.symbol(), INT);
     let mut func_info = Out::new(types.order());
     func_info.u32s(&[0, func.0]);
 

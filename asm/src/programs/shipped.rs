@@ -31,6 +31,13 @@ impl Hook {
             Self::Xdp => "BPF_PROG_TYPE_XDP",
         }
     }
+
+    /// The section of an ELF object by which libbpf knows that a program is for here.
+    pub const fn section(self) -> &'static str {
+        match self {
+            Self::Xdp => "xdp",
+        }
+    }
 }
 
 impl Shipped {

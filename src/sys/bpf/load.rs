@@ -6,14 +6,12 @@ use nix::errno::Errno;
 use xhop_asm::btf::{FUNC_INFO_SIZE, LINE_INFO_SIZE};
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
 use xhop_asm::programs::{Hook, Shipped};
-use xhop_asm::{ByteOrder, Insn, Program};
+use xhop_asm::{ByteOrder, Insn, LICENSE, Program};
 
 use super::btf::Btf;
 use super::{Attr, Cmd, Map, Prog, addr, addr_mut, bpf_fd_charged, obj_name, raw};
 use crate::{Error, Result};
 
-/// Of the tool's own code, as the kernel wants it said.
-const LICENSE: &[u8] = b"MIT\0";
 /// The first try for a log; most fit.
 const LOG_SIZE: usize = 64 << 10;
 /// The kernel's own limit (kernel/bpf/log.c, `bpf_verifier_log_attr_valid`).
@@ -176,7 +174,7 @@ impl<'a> Request<'a> {
             prog_type: self.hook as u32,
             insn_cnt: (self.insns.len() / SLOT) as u32,
             insns: addr(&self.insns),
-            license: addr(LICENSE),
+            license: addr(LICENSE.to_bytes_with_nul()),
             log_level: u32::from(!log.is_empty()),
             log_size: log.len() as u32,
             log_buf: if log.is_empty() { 0 } else { addr_mut(log) },
