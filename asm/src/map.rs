@@ -41,24 +41,12 @@ pub struct MapDecl {
     pub flags: u32,
 }
 
-/// A map's place in the list that goes with the program: what `BPF_PSEUDO_MAP_IDX`
-/// refers to. It is not a file descriptor.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct MapIndex(pub(crate) u32);
-
-impl MapIndex {
-    /// The index as it stands in the instruction's immediate.
-    pub const fn get(self) -> u32 {
-        self.0
-    }
-}
-
-/// What is known of a map's shape, be it ours or not.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A map as an object of whatever origin defines it, with the kernel's numbers; 0 is what is not known.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct MapShape {
     /// Its name.
     pub name: String,
-    /// Its kind: `enum bpf_map_type`.
+    /// `enum bpf_map_type`
     pub kind: u32,
     /// Bytes of a key.
     pub key_size: u32,
@@ -72,13 +60,19 @@ pub struct MapShape {
 
 impl From<&MapDecl> for MapShape {
     fn from(decl: &MapDecl) -> Self {
-        Self {
-            name: decl.name.to_owned(),
-            kind: decl.kind as u32,
-            key_size: decl.key_size,
-            value_size: decl.value_size,
-            max_entries: decl.max_entries,
-            flags: decl.flags,
-        }
+        let MapDecl { name, kind, key_size, value_size, max_entries, flags } = *decl;
+        Self { name: name.into(), kind: kind as u32, key_size, value_size, max_entries, flags }
+    }
+}
+
+/// A map's place in the list that goes with the program: what `BPF_PSEUDO_MAP_IDX`
+/// refers to. It is not a file descriptor.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MapIndex(pub(crate) u32);
+
+impl MapIndex {
+    /// The index as it stands in the instruction's immediate.
+    pub const fn get(self) -> u32 {
+        self.0
     }
 }

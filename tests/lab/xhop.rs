@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use xhop::sys::kernel;
 
 use super::{Container, Lab, Output, Where};
 
@@ -60,6 +61,14 @@ impl Lab {
     /// The state of the member of this name, as `status` shows it: "up".
     pub fn state(&self, name: &str) -> String {
         self.member(name)["state"].as_str().expect("a state").to_owned()
+    }
+
+    /// The first eight bytes of the hash by which the kernel tags a program with these instructions.
+    pub fn kernel_hash(&self, insns: &[u8]) -> String {
+        fs::write("/run/program", insns).expect("a file in /run");
+        let new = kernel::release().expect("uname") >= (6, 18);
+        let command = if new { "sha256sum" } else { "sha1sum" };
+        self.ok_in(Where::Own, &[command, "/run/program"])[..16].to_owned()
     }
 
     /// A ping from one container to an address must be answered.

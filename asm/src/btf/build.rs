@@ -1,6 +1,6 @@
 //! BTF being written: types are numbered as they come, strings are kept once.
 
-use std::collections::HashMap;
+use std::ops::Range;
 
 use crate::bytes::Out;
 use crate::insn::ByteOrder;
@@ -15,10 +15,21 @@ pub(crate) mod kind {
     pub(crate) const PTR: u32 = 2;
     pub(crate) const ARRAY: u32 = 3;
     pub(crate) const STRUCT: u32 = 4;
+    pub(crate) const UNION: u32 = 5;
+    pub(crate) const ENUM: u32 = 6;
+    pub(crate) const FWD: u32 = 7;
+    pub(crate) const TYPEDEF: u32 = 8;
+    pub(crate) const VOLATILE: u32 = 9;
+    pub(crate) const CONST: u32 = 10;
+    pub(crate) const RESTRICT: u32 = 11;
     pub(crate) const FUNC: u32 = 12;
     pub(crate) const FUNC_PROTO: u32 = 13;
     pub(crate) const VAR: u32 = 14;
     pub(crate) const DATASEC: u32 = 15;
+    pub(crate) const FLOAT: u32 = 16;
+    pub(crate) const DECL_TAG: u32 = 17;
+    pub(crate) const TYPE_TAG: u32 = 18;
+    pub(crate) const ENUM64: u32 = 19;
 }
 
 /// `BTF_INT_SIGNED`, in its place in an INT's data.
@@ -39,14 +50,15 @@ pub(crate) struct Builder {
     types: Out,
     count: u32,
     strings: Vec<u8>,
-    known: HashMap<String, u32>,
+    /// Where each is in `strings`, in their order.
+    known: Vec<Range<usize>>,
 }
 
 impl Builder {
     pub(crate) fn new(order: ByteOrder) -> Self {
         // The first string is the empty one: no name.
-        let known = HashMap::from([(String::new(), 0)]);
-        let mut new = Self { types: Out::new(order), count: 0, strings: vec![0], known };
+        let (strings, known) = (vec![0], std::iter::once(0..0).collect());
+        let mut new = Self { types: Out::new(order), count: 0, strings, known };
         new.add("int", kind::INT, 0, 4, &[INT_SIGNED | 32]);
         new
     }
@@ -57,14 +69,21 @@ impl Builder {
 
     /// The string's place. The kernel takes any bytes, but a listing wants one line.
     pub(crate) fn string(&mut self, text: &str) -> u32 {
-        if let Some(offset) = self.known.get(text) {
-            return *offset;
+        let Self { strings, known, .. } = self;
+        let at = strings.len();
+        strings.extend(text.bytes().map(|b| if b.is_ascii_control() { b' ' } else { b }));
+        let (before, new) = strings.split_at(at);
+        match known.binary_search_by(|place| before[place.clone()].cmp(new)) {
+            Ok(index) => {
+                strings.truncate(at);
+                known[index].start as u32
+            }
+            Err(index) => {
+                known.insert(index, at..strings.len());
+                strings.push(0);
+                at as u32
+            }
         }
-        let offset = self.strings.len() as u32;
-        self.strings.extend(text.bytes().map(|b| if b.is_ascii_control() { b' ' } else { b }));
-        self.strings.push(0);
-        self.known.insert(text.into(), offset);
-        offset
     }
 
     /// A `struct btf_type`: its name, its kind with `vlen`, its size or type, and what follows.

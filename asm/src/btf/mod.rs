@@ -5,11 +5,13 @@
 //! `bpf_line_info` record an instruction. What would be the source line's text is the comment.
 
 mod build;
+mod read;
 
 use crate::bytes::Out;
 use crate::insn::ByteOrder;
 use crate::program::Program;
 pub(crate) use build::{Builder, INT, header};
+pub(crate) use read::Types;
 
 /// Bytes of a `struct bpf_func_info`.
 pub const FUNC_INFO_SIZE: u32 = 8;

@@ -3,6 +3,7 @@
 pub(super) const MAGIC: [u8; 4] = *b"\x7fELF";
 pub(super) const ELFCLASS64: u8 = 2;
 pub(super) const ELFDATA2LSB: u8 = 1;
+pub(super) const ELFDATA2MSB: u8 = 2;
 pub(super) const EV_CURRENT: u8 = 1;
 pub(super) const ET_REL: u16 = 1;
 pub(super) const EM_BPF: u16 = 247;
@@ -16,6 +17,7 @@ pub(super) const REL: usize = 16;
 pub(super) const SHT_PROGBITS: u32 = 1;
 pub(super) const SHT_SYMTAB: u32 = 2;
 pub(super) const SHT_STRTAB: u32 = 3;
+pub(super) const SHT_NOBITS: u32 = 8;
 pub(super) const SHT_REL: u32 = 9;
 
 pub(super) const SHF_WRITE: u64 = 1;
@@ -27,8 +29,17 @@ pub(super) const SHF_INFO_LINK: u64 = 1 << 6;
 pub(super) const GLOBAL_OBJECT: u8 = (1 << 4) | 1;
 pub(super) const GLOBAL_FUNC: u8 = (1 << 4) | 2;
 
+/// The lower half of `st_info`: a function.
+pub(super) const STT_FUNC: u8 = 2;
+
 /// A 64-bit immediate is to be the symbol's.
 pub(super) const R_BPF_64_64: u32 = 1;
 
 /// Where libbpf looks for map definitions.
 pub(super) const MAPS: &str = ".maps";
+/// Where it looked before version 1.0, for others.
+pub(super) const MAPS_BEFORE: &str = "maps";
+
+/// `src` of a 64-bit immediate load of an address in a map's value: the map's index is in the first slot,
+/// the offset in the second.
+pub(super) const BPF_PSEUDO_MAP_IDX_VALUE: u8 = 6;

@@ -15,6 +15,7 @@ use crate::map::MapIndex;
 use crate::reg::{AnyReg, Mem, Operand, Reg, Size, Test};
 
 pub use ops::*;
+pub(crate) use slot::LDDW;
 pub use slot::{
     BPF_PSEUDO_BTF_ID, BPF_PSEUDO_CALL, BPF_PSEUDO_FUNC, BPF_PSEUDO_KFUNC_CALL, BPF_PSEUDO_MAP_FD,
     BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, BPF_PSEUDO_MAP_VALUE, SLOT, Slot,

@@ -59,7 +59,7 @@ pub(super) const OP_CALL: u8 = 0x80;
 pub(super) const OP_EXIT: u8 = 0x90;
 pub(super) const OP_JCOND: u8 = 0xe0;
 
-pub(super) const LDDW: u8 = LD | MODE_IMM | 0x18;
+pub(crate) const LDDW: u8 = LD | MODE_IMM | 0x18;
 
 // `off` of a MOV that is more than one.
 pub(super) const OFF_ADDR_SPACE_CAST: i16 = 1;
