@@ -15,31 +15,23 @@ pub struct Code<'a> {
     pub maps: &'a [MapShape],
 }
 
-impl Code<'_> {
-    /// A line for each slot: index, bytes, and the instruction that begins there. What is none stands
-    /// after a `?`.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
+impl<'a> Code<'a> {
+    /// A line for each slot, after its index: index, bytes, and the instruction that begins there. What is
+    /// none stands after a `?`.
+    pub fn lines(self) -> impl Iterator<Item = (usize, String)> + 'a {
         let mut at = 0;
         disassemble(self.bytes, ByteOrder::Little).into_iter().flat_map(move |item| {
             let (slot, len) = (at / SLOT, item.slots() * SLOT);
             let end = if len == 0 { self.bytes.len() } else { at + len };
             let bytes = self.bytes.get(at..end).unwrap_or_default();
             at = end;
-            let mut lines =
-                vec![format!("{slot:5}: {:<16}  {}", first(bytes), self.text(slot, &item))];
-            if let Some(second) = bytes.get(SLOT..) {
-                lines.extend(
-                    (!second.is_empty()).then(|| format!("{:5}: {}", slot + 1, digits(second))),
-                );
+            let text = self.text(slot, &item);
+            let mut lines = vec![(slot, format!("{slot:5}: {:<16}  {text}", first(bytes)))];
+            if let Some(second) = bytes.get(SLOT..).filter(|second| !second.is_empty()) {
+                lines.push((slot + 1, format!("{:5}: {}", slot + 1, digits(second))));
             }
             lines
         })
-    }
-
-    /// The line of the instruction in `slot`.
-    pub fn line(&self, slot: usize) -> Option<String> {
-        let prefix = format!("{slot:5}: ");
-        self.lines().find(|line| line.starts_with(&prefix))
     }
 
     /// With the slot that it jumps to, or the map's name; that is from outside, too.

@@ -2,9 +2,8 @@
 
 use super::{View, digits};
 use crate::insn::ByteOrder;
-use crate::lint::lint_program;
+use crate::lint::{Report, lint_program};
 use crate::map::{MapDecl, MapShape};
-use crate::program::Program;
 use crate::programs::Shipped;
 use crate::tag::{MapRefs, TagKind, sha256, tag};
 
@@ -40,7 +39,8 @@ pub fn header(shipped: Shipped, view: View, kernel: Option<(u32, u32)>) -> Strin
     section(&mut lines, "Helpers", program.helpers().iter().map(ToString::to_string));
     section(&mut lines, "SHA-256", hashes(view));
     section(&mut lines, "Tag", tags(view, kernel));
-    section(&mut lines, "Facts, proved by the lint", facts(program));
+    let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
+    section(&mut lines, "Facts, proved by the lint", facts(&lint_program(program), &maps));
     lines.iter().map(|line| format!("; {line}").trim_end().to_string() + "\n").collect()
 }
 
@@ -55,13 +55,12 @@ fn section(out: &mut Vec<String>, title: &str, lines: impl IntoIterator<Item = S
     }
 }
 
-/// What the lint says. Findings would be here too: what is shipped has none.
-fn facts(program: &Program) -> Vec<String> {
-    let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
-    let report = lint_program(program);
+/// What the lint says of a program, a fact on one or more lines. What is shipped has no findings; if it
+/// had, they would stand here too.
+pub fn facts(report: &Report, maps: &[MapShape]) -> Vec<String> {
     let findings = report.findings.iter().map(|finding| ("FINDING", finding.to_string()));
     let mut out = Vec::new();
-    for (name, text) in report.facts.lines(&maps).into_iter().chain(findings) {
+    for (name, text) in report.facts.lines(maps).into_iter().chain(findings) {
         let mut lead = name;
         for part in wrapped(&text) {
             out.push(format!("{lead:<13} {part}"));

@@ -20,7 +20,7 @@ use crate::tag::{MapRefs, hashed};
 pub use bytes::Code;
 pub use c::c;
 pub use dot::dot;
-pub use header::header;
+pub use header::{facts, header};
 
 /// So many jumps to a label are named.
 const SOURCES: usize = 8;
