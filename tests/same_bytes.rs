@@ -1,10 +1,12 @@
 //! The kernel and the VM run the same bytes, and do the same with them.
 
+mod generate;
 mod lab;
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 
+use generate::Dice;
 use lab::{HOST, lab, load_xdp};
 use serde_json::Value;
 use xhop::sys::bpf::{Map, MapRefs, Prog, TestRun, XdpMd};
@@ -176,6 +178,69 @@ fn the_whole_catalogue() {
             }
         }
     });
+}
+
+/// Packets that all programs are run on.
+const PACKETS: usize = 100_000;
+
+#[test]
+fn random_and_mutated_packets() {
+    in_host("random_and_mutated_packets", |port| {
+        let joined = Joined {
+            name: "joined",
+            endpoints: &[(A, INGRESS), (B, port)],
+            ports: &[INGRESS, port],
+        };
+        let all = Shipped::ALL.map(|shipped| Both::new(shipped, joined));
+        let cases = catalogue();
+        let mut dice = Dice::new(0);
+        for number in 0..PACKETS {
+            let frame = mutated(&cases, &mut dice);
+            let case = Case { name: format!("packet {number}: {frame:02x?}"), frame };
+            for both in &all {
+                both.run(&case);
+            }
+        }
+        // Enough of them were still good for something.
+        for both in &all {
+            if let Some([forwarded, passed, ..]) = both.counters() {
+                let some = PACKETS as u64 / 10;
+                assert!(
+                    forwarded > some && passed > some,
+                    "{forwarded} forwarded, {passed} passed"
+                );
+            }
+        }
+    });
+}
+
+/// A packet of the catalogue with a few things changed; now and then only noise.
+fn mutated(cases: &[Case], dice: &mut Dice) -> Vec<u8> {
+    if dice.one_in(20) {
+        let len = 14 + dice.below(200);
+        return dice.bytes(len);
+    }
+    let mut frame = cases[dice.below(cases.len())].frame.clone();
+    for _ in 0..dice.below(4) {
+        // Mostly in the headers.
+        let within = if dice.one_in(4) { frame.len() } else { frame.len().min(60) };
+        let at = dice.below(within);
+        match dice.below(6) {
+            0 => frame[at] ^= 1 << dice.below(8),
+            1 => frame[at] = dice.next() as u8,
+            2 => frame.truncate(at.max(14)),
+            3 => {
+                let more = dice.below(40);
+                frame.extend(dice.bytes(more));
+            }
+            4 => frame[at] = frame[at].wrapping_add(1),
+            _ => {
+                let other = dice.below(within);
+                frame.swap(at, other);
+            }
+        }
+    }
+    frame
 }
 
 #[test]

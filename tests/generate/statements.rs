@@ -1,7 +1,7 @@
 //! What random programs are made of.
 
 use super::*;
-use xhop_asm::{FP, Helper, R3, R4, R5, R8};
+use xhop_asm::{FP, R3, R4, R5, R8};
 
 impl Writer<'_> {
     /// One statement; blocks nest `depth` deep.

@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use xhop_asm::xdp::{self, xdp_md};
-use xhop_asm::{AluOp, Assembler, FP, Helper, Insn, Pointer, Program, R0, R1, R2, Width};
+use xhop_asm::{AluOp, Assembler, AtomicOp, FP, Helper, Insn, Pointer, Program, R0, R1, R2, Width};
 use xhop_vm::packet::catalogue;
 use xhop_vm::{Error, Outcome, Vm};
 
@@ -189,5 +189,24 @@ fn what_rbpf_computes_wrong_is_refused() {
         let Err(error) = Vm::new(&alu32(op, 1, 2)) else { panic!("must fail: {op:?}") };
         let Error::Alu32 { place } = &error else { panic!("{error}") };
         assert_eq!(place.comment, "the operation");
+    }
+}
+
+/// It would run these as something else: it does not look at the field that tells them apart.
+#[test]
+fn what_rbpf_does_not_know_is_refused() {
+    let src = R2.into();
+    for insn in [
+        Insn::Alu { width: Width::W64, op: AluOp::Sdiv, dst: R1, src: R2.into() },
+        Insn::Alu { width: Width::W64, op: AluOp::Smod, dst: R1, src: 3.into() },
+        Insn::MoveSigned { width: Width::W64, bits: 8, dst: R1, src },
+        Insn::Atomic { op: AtomicOp::Or, mem: FP.u64(-8), src },
+        Insn::CallLocal { off: 1 },
+        Insn::LoadMapFd { dst: R1, fd: 1 },
+    ] {
+        let program = program(|asm| asm.emit(insn, "not of the VM's ISA"));
+        let Err(error) = Vm::new(&program) else { panic!("must fail: {insn}") };
+        let Error::Isa { place } = &error else { panic!("{error}") };
+        assert_eq!(place.comment, "not of the VM's ISA");
     }
 }

@@ -15,7 +15,7 @@ use crate::net::{eth, ipv4, ipv6, proto, tcp, udp};
 use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, R5, R8, R9, Reg};
 
 /// The segment's first byte.
-const L4: Reg = R1;
+pub const L4: Reg = R1;
 /// Its length in bytes, from the IP header: frames may carry padding after it.
 pub const LEN: Reg = R2;
 /// The pseudo-header's sum.
@@ -139,13 +139,13 @@ fn field(asm: &mut Assembler, header: i16, check: i16, pass: &impl Target) {
     asm.load(R5, FIELD.u16(0), "the checksum as it stands");
 }
 
-/// `r0` = the folded sum of `LEN` bytes from `L4`, in 0..=0xffff. Goes to `pass` if the frame ends
-/// before them. Loses `r1` to `r5`, `r9`.
+/// `r0` = the folded sum of [`LEN`] bytes from [`L4`], in 0..=0xffff; at most 65 535 bytes. Goes to `pass` if
+/// the frame ends before them. Loses `r1` to `r5`, `r9`.
 ///
 /// A loop of [`BLOCK`] bytes, then one chunk for each bit of the rest. Each chunk's place is computed
 /// anew from the length, so that the verifier sees the same state before a chunk whichever were taken
 /// before it: it walks the chunks once, not once for each of their combinations.
-fn sum(asm: &mut Assembler, pass: &impl Target) {
+pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     const REST: Reg = R3;
     const CURSOR: Reg = R4;
     let rest = asm.label("rest");

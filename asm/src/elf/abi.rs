@@ -39,7 +39,3 @@ pub(super) const R_BPF_64_64: u32 = 1;
 pub(super) const MAPS: &str = ".maps";
 /// Where it looked before version 1.0, for others.
 pub(super) const MAPS_BEFORE: &str = "maps";
-
-/// `src` of a 64-bit immediate load of an address in a map's value: the map's index is in the first slot,
-/// the offset in the second.
-pub(super) const BPF_PSEUDO_MAP_IDX_VALUE: u8 = 6;

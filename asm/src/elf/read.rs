@@ -11,7 +11,7 @@ use super::abi::*;
 use super::file::{File, Relocation, Symbol, relocations};
 use crate::btf::Types;
 use crate::bytes::{In, Out};
-use crate::insn::{BPF_PSEUDO_MAP_IDX, ByteOrder, LDDW, SLOT};
+use crate::insn::{BPF_PSEUDO_MAP_IDX, BPF_PSEUDO_MAP_IDX_VALUE, ByteOrder, LDDW, SLOT};
 use crate::map::MapShape;
 
 /// Maps of one object; a program in the kernel has at most 64 (`MAX_USED_MAPS`).

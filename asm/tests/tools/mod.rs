@@ -73,6 +73,13 @@ impl Folder {
     }
 }
 
+/// The bytes of a section of an object file.
+pub fn section(object: &str, name: &str) -> Vec<u8> {
+    let (out, only) = (format!("{object}.bin"), format!("--only-section={name}"));
+    run(&["llvm-objcopy-19", "-O", "binary", &only, object, &out]);
+    std::fs::read(out).expect("written")
+}
+
 impl Drop for Folder {
     fn drop(&mut self) {
         // What is left does no harm.
