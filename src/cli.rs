@@ -59,6 +59,14 @@ pub enum Command {
     Programs(cmd::programs::Args),
     /// Show a program: instruction by instruction with reason and source, or for other tools.
     Show(cmd::show::Args),
+    /// Disassemble any bytes: raw, hex text, or the code of an ELF object.
+    ///
+    /// A slot that is no instruction stands after a `?`.
+    Disasm(cmd::disasm::Args),
+    /// Walk every path of an XDP program: what it reads, writes, calls and returns, and what is wrong with it.
+    ///
+    /// Maps are known of programs and of ELF objects. Exit code 1 if there are findings.
+    Lint(cmd::lint::Args),
     /// Run a program on a capture, here and now, without root.
     ///
     /// It runs in userspace, on the bytes that the kernel would get: what it says of each packet, where it
@@ -78,6 +86,8 @@ impl Command {
             Self::Bench(args) => cmd::bench::run(args),
             Self::Programs(args) => cmd::programs::run(args),
             Self::Show(args) => cmd::show::run(args),
+            Self::Disasm(args) => cmd::disasm::run(args),
+            Self::Lint(args) => cmd::lint::run(args),
             Self::Vm(args) => cmd::vm::run(args),
         }
     }

@@ -361,6 +361,22 @@ pub enum Error {
         /// All that there are.
         names: String,
     },
+    /// A file that no code can be read from.
+    #[error("{file}: {why}")]
+    Code {
+        /// As it was given, made printable.
+        file: String,
+        /// Why not.
+        why: String,
+    },
+    /// Programs that the lint refuses.
+    #[error("{what}: not to be loaded: findings: {count}")]
+    Findings {
+        /// The file or the program.
+        what: String,
+        /// How many.
+        count: usize,
+    },
     /// Bytes that a terminal can't show.
     #[error("{format} is not for a terminal: write it to a file with `> FILE`")]
     Terminal {

@@ -13,7 +13,10 @@ fn xhop(args: &[&str]) -> Output {
 
 #[test]
 fn help_is_no_error() {
-    let commands = ["up", "down", "status", "demo", "vm"];
+    let commands = [
+        "up", "down", "status", "audit", "demo", "bench", "programs", "show", "disasm", "lint",
+        "vm",
+    ];
     let done = xhop(&["--help"]);
     let help = String::from_utf8(done.stdout).expect("text");
     assert_eq!(done.status.code(), Some(0));

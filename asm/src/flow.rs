@@ -73,16 +73,29 @@ fn starts(program: &Program) -> Vec<i64> {
     starts
 }
 
+/// The slot that an instruction in `slot` names: a jump's target, or a function. For broken programs it may
+/// be outside them.
+pub fn target(slot: usize, insn: &Insn) -> Option<i64> {
+    let off = match insn {
+        Insn::Jump { off } | Insn::Branch { off, .. } | Insn::MayGoto { off } => i64::from(*off),
+        Insn::JumpLong { off } | Insn::CallLocal { off } | Insn::LoadFunc { off, .. } => {
+            i64::from(*off)
+        }
+        _ => return None,
+    };
+    Some(slot as i64 + 1 + off)
+}
+
 /// Where control goes after the instruction in `slot`. A call comes back.
 fn edges(slot: usize, insn: &Insn) -> Vec<Edge> {
-    let next = (slot + insn.slots()) as i64;
-    let fall = Edge { to: next, kind: EdgeKind::FallThrough };
-    match insn {
-        Insn::Exit => vec![],
-        Insn::Jump { off } => vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Jump }],
-        Insn::JumpLong { off } => vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Jump }],
-        Insn::Branch { off, .. } | Insn::MayGoto { off } => {
-            vec![Edge { to: next + i64::from(*off), kind: EdgeKind::Taken }, fall]
+    let fall = Edge { to: (slot + insn.slots()) as i64, kind: EdgeKind::FallThrough };
+    match (insn, target(slot, insn)) {
+        (Insn::Exit, _) => vec![],
+        (Insn::Jump { .. } | Insn::JumpLong { .. }, Some(to)) => {
+            vec![Edge { to, kind: EdgeKind::Jump }]
+        }
+        (Insn::Branch { .. } | Insn::MayGoto { .. }, Some(to)) => {
+            vec![Edge { to, kind: EdgeKind::Taken }, fall]
         }
         _ => vec![fall],
     }

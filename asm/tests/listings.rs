@@ -7,9 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use xhop_asm::listing::{View, listing};
+use proptest::prelude::*;
+use xhop_asm::listing::{Code, View, listing};
 use xhop_asm::programs::Shipped;
-use xhop_asm::{Assembler, MapDecl, MapKind, R0, R1};
+use xhop_asm::{Assembler, MapDecl, MapKind, MapShape, R0, R1};
 
 const REMEDY: &str = "if it is meant: XHOP_BLESS=1 cargo test -p xhop-asm --test listings";
 
@@ -198,4 +199,27 @@ fn a_wide_load_has_two_slots_and_a_block_two_labels() {
     let bytes: String = view.bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hex, bytes);
     assert_eq!(view.hex().lines().count(), program.slots());
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_listed_whole(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let lines: Vec<_> = Code { bytes: &bytes, maps: &[] }.lines().collect();
+        let column: String = lines.iter().map(|(_, line)| line[7..].split("  ").next().expect("bytes")).collect();
+        let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        prop_assert_eq!(column, digits);
+        for (at, (slot, line)) in lines.iter().enumerate() {
+            prop_assert_eq!(at, *slot);
+            let index = format!("{slot:5}: ");
+            prop_assert!(line.starts_with(&index));
+        }
+    }
+}
+
+#[test]
+fn names_from_outside_are_made_printable() {
+    let map = MapShape { name: "a\u{1b}[2Jb".into(), ..MapShape::default() };
+    let load = [0x18, 0x51, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let lines: Vec<_> = Code { bytes: &load, maps: &[map] }.lines().collect();
+    assert_eq!(lines[0].1, "    0: 1851000000000000  r1 = map[0] ll <a\\u{1b}[2Jb>");
 }

@@ -3,7 +3,10 @@
 pub mod audit;
 pub mod bench;
 pub mod demo;
+pub mod disasm;
 pub mod down;
+mod input;
+pub mod lint;
 pub mod programs;
 pub mod show;
 pub mod status;

@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 
 use clap::ValueEnum;
+use xhop_asm::elf::object;
 use xhop_asm::listing::{View, c, dot, listing};
 use xhop_asm::programs::Shipped;
 
@@ -37,11 +38,14 @@ enum Format {
     Bin,
     /// The control flow, for graphviz.
     Dot,
+    /// An object with BTF for loaders and verifiers; it is the same for every kernel.
+    Elf,
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let shipped = shipped(&args.program)?;
+    let shipped = Shipped::named(&args.program);
+    let shipped = shipped.ok_or_else(|| no_such_program(&args.program))?;
     let program = shipped.program().map_err(Error::Assemble)?;
     let view = View::new(&program, args.kernel);
     let text = match args.format {
@@ -50,17 +54,16 @@ pub fn run(args: Args) -> Result<()> {
         Format::C => c(view),
         Format::Dot => dot(view),
         Format::Bin => return binary(&view.bytes(), "bin"),
+        Format::Elf => return binary(&object(&program, shipped.hook()), "elf"),
     };
     put(text.as_bytes());
     Ok(())
 }
 
-/// The program of this name.
-pub(super) fn shipped(name: &str) -> Result<Shipped> {
-    Shipped::named(name).ok_or_else(|| Error::NoSuchProgram {
-        name: name.escape_debug().to_string(),
-        names: Shipped::ALL.map(Shipped::name).join(", "),
-    })
+/// With the names that there are.
+pub(super) fn no_such_program(name: &str) -> Error {
+    let names = Shipped::ALL.map(Shipped::name).join(", ");
+    Error::NoSuchProgram { name: name.escape_debug().to_string(), names }
 }
 
 /// Bytes that are no text.

@@ -218,6 +218,9 @@ impl fmt::Display for Loop {
 
 impl fmt::Display for Verdicts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return f.write_str("none");
+        }
         for (at, (min, max)) in self.0.iter().enumerate() {
             f.write_str(if at == 0 { "" } else { ", " })?;
             match (min == max).then(|| i32::try_from(*min).ok().and_then(xdp::action)).flatten() {

@@ -2,9 +2,13 @@
 
 use super::{View, digits};
 use crate::insn::ByteOrder;
-use crate::map::MapDecl;
+use crate::lint::{Report, lint_program};
+use crate::map::{MapDecl, MapShape};
 use crate::programs::Shipped;
 use crate::tag::{MapRefs, TagKind, sha256, tag};
+
+/// Bytes of a fact's line.
+const WIDTH: usize = 84;
 
 /// Comment lines that say what the program does, what its registers hold, where it runs, which maps and helpers
 /// it uses, and by which hashes it is known: to all kernels, or to the `kernel` `(major, minor)` that the view
@@ -35,6 +39,8 @@ pub fn header(shipped: Shipped, view: View, kernel: Option<(u32, u32)>) -> Strin
     section(&mut lines, "Helpers", program.helpers().iter().map(ToString::to_string));
     section(&mut lines, "SHA-256", hashes(view));
     section(&mut lines, "Tag", tags(view, kernel));
+    let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
+    section(&mut lines, "Facts, proved by the lint", facts(&lint_program(program), &maps));
     lines.iter().map(|line| format!("; {line}").trim_end().to_string() + "\n").collect()
 }
 
@@ -47,6 +53,34 @@ fn section(out: &mut Vec<String>, title: &str, lines: impl IntoIterator<Item = S
     if out.len() == before {
         out.push("  none".into());
     }
+}
+
+/// What the lint says of a program, a fact on one or more lines. What is shipped has no findings; if it
+/// had, they would stand here too.
+pub fn facts(report: &Report, maps: &[MapShape]) -> Vec<String> {
+    let findings = report.findings.iter().map(|finding| ("FINDING", finding.to_string()));
+    let mut out = Vec::new();
+    for (name, text) in report.facts.lines(maps).into_iter().chain(findings) {
+        let mut lead = name;
+        for part in wrapped(&text) {
+            out.push(format!("{lead:<13} {part}"));
+            lead = "";
+        }
+    }
+    out
+}
+
+/// Lines that are broken at spaces.
+fn wrapped(text: &str) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        match lines.last_mut() {
+            Some(line) if line.is_empty() => line.push_str(word),
+            Some(line) if line.len() + word.len() < WIDTH => *line += &format!(" {word}"),
+            _ => lines.push(word.to_string()),
+        }
+    }
+    lines
 }
 
 fn map((index, decl): (usize, &MapDecl)) -> String {

@@ -3,6 +3,7 @@
 //! The listing is a [`header`], then the [`View`]: a line an instruction. Nothing in it depends on the
 //! machine, the time, or the folder that the sources lie in.
 
+mod bytes;
 mod c;
 mod dot;
 mod header;
@@ -10,15 +11,16 @@ mod header;
 use std::fmt;
 
 use crate::error::Error;
-use crate::flow::{Block, EdgeKind, blocks};
+use crate::flow::{Block, EdgeKind, blocks, target};
 use crate::insn::{ByteOrder, Insn, SLOT};
 use crate::program::{Line, Program};
 use crate::programs::Shipped;
 use crate::tag::{MapRefs, hashed};
 
+pub use bytes::Code;
 pub use c::c;
 pub use dot::dot;
-pub use header::header;
+pub use header::{facts, header};
 
 /// So many jumps to a label are named.
 const SOURCES: usize = 8;
@@ -94,11 +96,10 @@ impl<'a> View<'a> {
             Insn::LoadMap { map, .. } => {
                 self.program.maps().get(map.get() as usize).map(|decl| decl.name)
             }
-            Insn::Jump { off } | Insn::Branch { off, .. } => {
-                let target = usize::try_from(slot as i64 + 1 + i64::from(*off));
-                target.ok().and_then(|target| self.labels(target).next())
+            _ => {
+                let target = target(slot, insn).and_then(|target| usize::try_from(target).ok());
+                target.and_then(|target| self.labels(target).next())
             }
-            _ => None,
         };
         let insn = self.refs.shown(*insn);
         match name {

@@ -30,11 +30,11 @@ the pseudo-header, is completed. A whole one is not touched; of UDP, none or a w
 
 /// Its registers.
 pub(super) const CONTRACT: &str = "\
-r0  to r5: free for all; at the end r0 is the action
-r6  the packet
-r7  its end; once the verdict is counted, bytes of the frame
-r8  the destination's endpoint until the decision, then the verdict that is counted
-r9  the ingress interface until the source is verified, then the action that is returned";
+r0-r5  free for all; at the end r0 is the action
+r6     the packet
+r7     its end; once the verdict is counted, bytes of the frame
+r8     the destination's endpoint until the decision, then the verdict that is counted
+r9     the ingress interface until the source is verified, then the action that is returned";
 
 /// What is done about checksums that the sender left to the device.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

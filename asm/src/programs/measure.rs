@@ -28,11 +28,12 @@ pub(super) const REPORT_LOOP: &str = "This one sums as the report does: two byte
 
 /// Its registers.
 pub(super) const CONTRACT: &str = "\
-r0  to r5, r8: free for all; at the end r0 is the checksum in network order as a native number, or
-    XDP_ABORTED for what is no TCP segment in a plain IPv4 frame
-r6  the packet
-r7  its end
-r9  the ingress interface, which nobody asks for; with the report's loop its length, then its index";
+r0-r5  free for all; at the end r0 is the checksum in network order as a native number, or
+       XDP_ABORTED for what is no TCP segment in a plain IPv4 frame
+r6     the packet
+r7     its end
+r8     free for all
+r9     the ingress interface, which nobody asks for; then free for all";
 
 /// Where a plain TCP segment over IPv4 has its checksum.
 const CHECK: i16 = eth::LEN + ipv4::LEN + tcp::CHECK;

@@ -14,7 +14,7 @@ NAPI, without which a native redirect to the host side is dropped (drivers/net/v
 `veth_xdp_xmit`).";
 
 /// Its registers.
-pub(super) const CONTRACT: &str = "r0  the verdict";
+pub(super) const CONTRACT: &str = "r0     the verdict";
 
 /// The program. No maps, no reads, no writes.
 pub fn pass() -> Result<Program, Error> {

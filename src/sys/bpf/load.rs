@@ -68,6 +68,25 @@ impl Prog {
     /// The canonical bytes are tried first; a kernel without `fd_array` gets them patched. With them
     /// go comments and source lines; a kernel that does not take those gets the program without. A
     /// refusal by the verifier comes with its whole log.
+    ///
+    /// ```no_run
+    /// use xhop::sys::bpf::Prog;
+    /// use xhop_asm::programs::Shipped;
+    ///
+    /// Prog::load(Shipped::Pass, &[])?;
+    /// # Ok::<(), xhop::Error>(())
+    /// ```
+    ///
+    /// There is no way in for a program that somebody else has put together, nor for an altered one:
+    ///
+    /// ```compile_fail,E0308
+    /// use xhop::sys::bpf::Prog;
+    /// use xhop_asm::programs::Shipped;
+    ///
+    /// let program = Shipped::Pass.program().expect("assembles");
+    /// Prog::load(program, &[])?;
+    /// # Ok::<(), xhop::Error>(())
+    /// ```
     pub fn load(shipped: Shipped, maps: &[&Map]) -> Result<Self> {
         load(&shipped.program().map_err(Error::Assemble)?, shipped.hook(), maps)
     }
