@@ -1,13 +1,15 @@
 //! `disasm` and `lint`: programs from outside, whatever they are. No kernel, no root.
 
+mod lab;
+
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use lab::XHOP;
 use serde_json::Value;
 
-const XHOP: &str = env!("CARGO_BIN_EXE_xhop");
 /// `r0 = 2; exit`, XDP_PASS.
 const PASS: &str = "b700000002000000 9500000000000000";
 

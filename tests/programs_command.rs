@@ -1,14 +1,16 @@
 //! `programs` and `show`: what an auditor reads. No kernel, no root; coreutils, a C compiler and graphviz
 //! are the oracles.
 
+mod lab;
+
 use std::fs;
 use std::io::Read;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
+use lab::XHOP;
 use serde_json::Value;
 
-const XHOP: &str = env!("CARGO_BIN_EXE_xhop");
 const FORMATS: [&str; 6] = ["listing", "hex", "c", "bin", "dot", "elf"];
 
 fn run(argv: &[&str]) -> Output {

@@ -1,5 +1,7 @@
 //! `xhop vm`, as a user without any privilege runs it. tcpdump is the oracle.
 
+mod lab;
+
 use std::fs::{self, File, Permissions};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -8,6 +10,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use lab::XHOP;
 use serde_json::Value;
 use xhop_vm::packet::{A, B, captured, tcp, tcp6, udp};
 use xhop_vm::pcap::{Frame, Header};
@@ -33,7 +36,7 @@ impl Desk {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name =
             format!("xhop-vm-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let xhop = File::open(env!("CARGO_BIN_EXE_xhop")).expect("is built");
+        let xhop = File::open(XHOP).expect("is built");
         let desk = Self { dir: std::env::temp_dir().join(name), xhop };
         fs::create_dir(&desk.dir).expect("a new folder");
         fs::set_permissions(&desk.dir, Permissions::from_mode(0o777)).expect("our folder");

@@ -5,7 +5,7 @@
 //! thread refers to the resolver, and a panic to a reader of debug information. That is more than half
 //! a megabyte which never runs. Each symbol below is one such reference: the linker takes ours
 //! and leaves glibc's, with all behind it, in the archive. Tried with glibc 2.36, 2.41 and 2.43; where
-//! another one refers to something else, the binary is larger, and CI tells.
+//! another one refers to something else, the binary is larger, or does not link (.cargo/release.ld).
 //!
 //! The rule for this file: what is here must be right for a static program in which all code but
 //! glibc's own is Rust: no C stdio, no locales, no shared objects, no host names, panics that abort.
@@ -42,8 +42,8 @@ nothing! { fprintf __fprintf_chk fwrite _IO_fputs _IO_enable_locks }
 #[allow(non_upper_case_globals)]
 static stderr: usize = 0;
 
-// The search path for shared objects.
-nothing! { _dl_init_paths }
+// The search path for shared objects; the locale's tables for isalpha(3) and the like.
+nothing! { _dl_init_paths __ctype_init }
 
 // The resolver's state, which a thread that ends would give back if it had any.
 never! { __res_vinit __res_iclose }
