@@ -33,7 +33,7 @@ const MAX_LEN: i32 = 4095;
 /// Bytes that the loop of [`sum`] takes a round.
 const BLOCK: i32 = 256;
 
-/// Prepares [`complete`]: sets [`L4`], [`LEN`], [`PSEUDO`] and [`PROTO`], or goes to `none` where there is
+/// Prepares [`complete`]: sets [`L4`], [`LEN`], `PSEUDO` and `PROTO`, or goes to `none` where there is
 /// no checksum to complete: ICMP, which the kernel sums itself, and fragments, which it sums before it
 /// cuts. Needs a datagram that `parse::ip` let through. Loses `r5`.
 pub fn pseudo_header(asm: &mut Assembler, family: Family, none: &impl Target) {
@@ -88,8 +88,8 @@ fn addresses(asm: &mut Assembler, off: i16, words: i16) {
 ///   partial (Documentation/networking/checksum-offloads.rst, "LCO"). One that does not verify, or
 ///   has none, goes to `pass`: the kernel still knows what is missing.
 ///
-/// Also to `pass`: segments shorter than their header or longer than [`MAX_LEN`]. Loses `r0` to `r5`, `r8`, `r9` and 8 bytes of
-/// stack.
+/// Also to `pass`: segments shorter than their header or longer than `MAX_LEN`. Loses `r0` to `r5`, `r8`,
+/// `r9` and 8 bytes of stack.
 pub fn complete(asm: &mut Assembler, pass: &impl Target) {
     let is_udp = asm.label("udp");
     let sum_up = asm.label("sum");
@@ -142,7 +142,7 @@ fn field(asm: &mut Assembler, header: i16, check: i16, pass: &impl Target) {
 /// `r0` = the folded sum of [`LEN`] bytes from [`L4`], in 0..=0xffff; at most 65 535 bytes. Goes to `pass` if
 /// the frame ends before them. Loses `r1` to `r5`, `r9`.
 ///
-/// A loop of [`BLOCK`] bytes, then one chunk for each bit of the rest. Each chunk's place is computed
+/// A loop of `BLOCK` bytes, then one chunk for each bit of the rest. Each chunk's place is computed
 /// anew from the length, so that the verifier sees the same state before a chunk whichever were taken
 /// before it: it walks the chunks once, not once for each of their combinations.
 pub fn sum(asm: &mut Assembler, pass: &impl Target) {
@@ -152,7 +152,7 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     let block = asm.label("block");
 
     asm.mov(R0, 0, "sum of the even words");
-    asm.mov(R9, 0, "sum of the odd words: two chains of additions are twice as fast as one");
+    asm.mov(R9, 0, "sum of the odd words: two chains add twice as fast as one");
     asm.mov(CURSOR, L4, "from the segment's first byte");
     asm.mov(REST, LEN, "all of it");
     asm.jump_if(REST.lt(BLOCK), &rest, "less than a block");

@@ -1,6 +1,6 @@
 //! A program as text, for people and for other tools: the same bytes each time.
 //!
-//! The listing is a [`header`], then the [`View`]: a line an instruction. Nothing in it depends on the
+//! The listing is a [`header()`], then the [`View`]: a line an instruction. Nothing in it depends on the
 //! machine, the time, or the folder that the sources lie in.
 
 mod bytes;
@@ -158,7 +158,7 @@ impl fmt::Display for Row<'_> {
         let (first, second) = (slots.first(), slots.get(1));
         let (bytes, at) = (first.map_or(String::new(), |slot| digits(slot)), line.at);
         let comment = &line.comment;
-        writeln!(f, "{slot:5}: {bytes}  {text:<46} ; {comment:<58} {}:{}", at.file(), at.line())?;
+        writeln!(f, "{slot:5}: {bytes}  {text:<46} ; {comment:<61} {}:{}", at.file(), at.line())?;
         match second {
             Some(bytes) => writeln!(f, "{:5}: {}", slot + 1, digits(bytes)),
             None => Ok(()),

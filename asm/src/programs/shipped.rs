@@ -8,11 +8,11 @@ use crate::program::Program;
 /// A program in one configuration.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Shipped {
-    /// [`pass`]
+    /// [`pass()`]
     Pass,
-    /// [`forward`]
+    /// [`forward()`]
     Forward(Checksum),
-    /// [`measure`]
+    /// [`measure()`]
     Measure(Method),
 }
 
