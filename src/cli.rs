@@ -65,7 +65,8 @@ pub enum Command {
     Disasm(cmd::disasm::Args),
     /// Walk every path of an XDP program: what it reads, writes, calls and returns, and what is wrong with it.
     ///
-    /// Maps are known of programs and of ELF objects. Exit code 1 if there are findings.
+    /// What it does is told if nothing is wrong with it: the facts are proved of every path. Maps are known of
+    /// programs and of ELF objects. Exit code 1 if there are findings.
     Lint(cmd::lint::Args),
     /// Run a program on a capture, here and now, without root.
     ///

@@ -1,6 +1,7 @@
 //! What can go wrong: each error names the thing and, in the same line, the remedy.
 
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
@@ -65,7 +66,7 @@ pub enum Error {
         errno: Errno,
     },
     /// A file can't be used.
-    #[error("{path}: {source}: check that it exists and that you may use it", path = path.display())]
+    #[error("{path}: {source}: {}", remedy(source), path = printable(path))]
     Io {
         /// The file.
         path: PathBuf,
@@ -234,6 +235,12 @@ pub enum Error {
         /// The other.
         other: String,
     },
+    /// Two containers that could not be told apart.
+    #[error("two containers with {what}: name each --container once, with all its addresses")]
+    ContainerTwice {
+        /// What they share.
+        what: String,
+    },
     /// Named to `down`, but not joined.
     #[error("{name} is not joined: `xhop status` lists who is")]
     NotJoined {
@@ -347,33 +354,33 @@ pub enum Error {
     },
     /// Capabilities that are needed and missing.
     #[error(
-        "this needs {missing}: run it as root, for example with sudo; without root, `cargo test` runs the same programs in userspace"
+        "this needs {missing}: run it as root, for example with sudo; without root, `xhop vm` runs the same programs in userspace"
     )]
     Privileges {
         /// Their names.
         missing: String,
     },
-    /// No program has this name.
-    #[error("`{name}` is no program of this xhop: it has {names}")]
+    /// No program and no file has this name.
+    #[error("{name}: neither a file nor a program of this xhop, which has {names}", name = printable(name))]
     NoSuchProgram {
-        /// As it was given, made printable.
-        name: String,
+        /// As it was given.
+        name: PathBuf,
         /// All that there are.
         names: String,
     },
     /// A file that no code can be read from.
-    #[error("{file}: {why}")]
+    #[error("{file}: {why}", file = printable(file))]
     Code {
-        /// As it was given, made printable.
-        file: String,
+        /// As it was given.
+        file: PathBuf,
         /// Why not.
         why: String,
     },
     /// Programs that the lint refuses.
-    #[error("{what}: not to be loaded: findings: {count}")]
+    #[error("{what}: not to be loaded: findings: {count}", what = printable(what))]
     Findings {
         /// The file or the program.
-        what: String,
+        what: PathBuf,
         /// How many.
         count: usize,
     },
@@ -399,7 +406,7 @@ pub enum Error {
         got: u32,
     },
     /// A capture that can't be used.
-    #[error("{path}: {why}", path = path.display())]
+    #[error("{path}: {why}", path = printable(path))]
     Capture {
         /// The file.
         path: PathBuf,
@@ -453,6 +460,22 @@ impl Error {
     /// For `map_err` on a file operation.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
+    }
+}
+
+/// A path in one line, whatever is in it.
+pub(crate) fn printable(path: &Path) -> String {
+    path.to_string_lossy().escape_debug().to_string()
+}
+
+/// The usual remedy where a file can't be used.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "look whether the name is right",
+        ErrorKind::PermissionDenied => "run as somebody who may use it",
+        ErrorKind::IsADirectory => "name a file in it",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room there",
+        _ => "check that it is what it should be, and that you may use it",
     }
 }
 

@@ -13,7 +13,7 @@ fn main() -> ExitCode {
     match xhop::cli::Cli::parse().command.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xhop: {error}");
+            xhop::cmd::warn(format_args!("xhop: {error}"));
             ExitCode::FAILURE
         }
     }

@@ -145,9 +145,10 @@ fn nothing_panics() {
 fn what_can_not_be_read_is_told() {
     let object = ok(&["show", "pass", "--format", "elf"], b"");
     let file = file("pass-cut.o", &object[..100]);
-    let cases: [(&[&str], &[u8], &str); 9] = [
-        (&["disasm", "./no-such-file"], b"", "No such file"),
-        (&["disasm", "/"], b"", "directory"),
+    let cases: [(&[&str], &[u8], &str); 12] = [
+        (&["disasm", "./no-such-file"], b"", "look whether the name is right"),
+        (&["disasm", "./no\nfile"], b"", "./no\\nfile: No such file"),
+        (&["disasm", "/"], b"", "name a file in it"),
         (&["disasm", "/dev/zero"], b"", "longer than any program"),
         (&["disasm", "-", "--format", "hex"], b"b7xx", "no hex text"),
         (&["disasm", "-", "--format", "hex"], b"b70", "no hex text"),
@@ -155,6 +156,9 @@ fn what_can_not_be_read_is_told() {
         (&["disasm", "-", "--section", "xdp"], b"b700", "--section"),
         (&["disasm", &file], b"", "pass-cut.o"),
         (&["disasm", "-", "--section", "tc"], &object, "it has xdp"),
+        // Who says what is in it means a file.
+        (&["lint", "pass", "--format", "hex"], b"", "No such file"),
+        (&["lint", "-"], &[0; 20 << 20], "standard input: more than 16 MiB"),
     ];
     for (args, input, word) in cases {
         let said = error(args, input);
@@ -218,13 +222,75 @@ fn a_finding_has_its_instruction() {
     let said = String::from_utf8(done.stdout).expect("text");
     assert_eq!(done.status.code(), Some(1), "{said}");
     assert!(said.contains("FINDING       insn 0: context: "), "{said}");
-    assert!(said.contains("0: 7110c80000000000  r0 = *(u8 *)(r1 + 200)"), "{said}");
+    assert!(
+        said.contains("\n                7110c80000000000  r0 = *(u8 *)(r1 + 200)\n"),
+        "{said}"
+    );
     let done = xhop_with(&["lint", "-", "--json"], broken);
     let answer: Value = serde_json::from_slice(&done.stdout).expect("JSON");
     let finding = &answer["programs"][0]["findings"][0];
     assert_eq!((&finding["slot"], &finding["rule"]), (&0.into(), &"context".into()), "{answer}");
+    assert_eq!(
+        (&finding["bytes"], &finding["instruction"]),
+        (&"7110c80000000000".into(), &"r0 = *(u8 *)(r1 + 200)".into())
+    );
     assert_eq!(done.status.code(), Some(1));
     assert_eq!(String::from_utf8(done.stderr).expect("text").lines().count(), 1);
+    // What was not walked to the end does not look as if it did nothing.
+    assert!(!said.contains("verdicts"), "{said}");
+    assert_eq!(answer["programs"][0]["facts"], Value::Null);
+}
+
+#[test]
+fn what_is_refused_is_refused_also_when_nobody_reads() {
+    let many = format!("{}{PASS}", "7110c80000000000".repeat(2000));
+    let many = file("many.hex", many.as_bytes());
+    for json in [&[][..], &["--json"]] {
+        let mut lint = Command::new(XHOP);
+        let lint = lint.args(["lint", &many]).args(json).current_dir(env!("CARGO_TARGET_TMPDIR"));
+        let mut child =
+            lint.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("xhop runs");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("an end").code(), Some(1));
+    }
+}
+
+/// Names are bytes.
+#[test]
+fn a_file_may_have_any_name() {
+    use std::os::unix::ffi::OsStringExt;
+    let name = std::ffi::OsString::from_vec(b"na\xffme\n.hex".to_vec());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::write(&path, PASS).expect("a file");
+    for command in ["disasm", "lint"] {
+        let done = Command::new(XHOP).arg(command).arg(&path).output().expect("xhop runs");
+        assert!(done.status.success(), "{done:?}");
+        let said = String::from_utf8(done.stdout).expect("text");
+        assert!(command == "disasm" || said.contains("me\\n.hex\n"), "{said}");
+    }
+}
+
+/// An object's names are its author's: they must not add lines to what is said of it.
+#[test]
+fn names_in_an_object_stay_names() {
+    let object = ok(&["show", "forward", "--format", "elf"], b"");
+    let renamed = |from: &[u8], to: &[u8], object: Vec<u8>| -> Vec<u8> {
+        assert_eq!(from.len(), to.len());
+        let mut object = object;
+        for at in 0..object.len() {
+            if object[at..].starts_with(from) {
+                object[at..at + to.len()].copy_from_slice(to);
+            }
+        }
+        object
+    };
+    let object = renamed(b"endpoints4", b"a\n\x1b[1mones", object);
+    let object = renamed(b"xhop_forward", b"b\n\x1b[1m\xff_twos", object);
+    for command in ["disasm", "lint"] {
+        let said = text(&[command, "-"], &object);
+        assert!(!said.contains(['\x1b', '\r']) && said.contains("a\\n\\u{1b}[1mone"), "{said}");
+        assert!(said.contains("b\\n\\u{1b}[1m"), "{said}");
+    }
 }
 
 #[test]

@@ -216,7 +216,7 @@ fn an_unknown_program_is_told_with_the_known() {
     for name in ["nix", "", "forward+", "PASS", "a\nb"] {
         let done = xhop(&["show", name]);
         let said = String::from_utf8(done.stderr).expect("text");
-        assert_eq!((done.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+        assert_eq!(done.status.code(), Some(2), "{said}");
         assert!(done.stdout.is_empty());
         for known in names() {
             assert!(said.contains(&known), "{said}");
@@ -245,7 +245,18 @@ fn a_reader_that_goes_is_no_error() {
 #[test]
 fn a_full_disk_is_one() {
     let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
-    let status = Command::new(XHOP).args(["show", "pass", "--format", "bin"]).stdout(full).status();
+    let mut show = Command::new(XHOP);
+    let done = show.args(["show", "pass", "--format", "bin"]).stdout(full).output();
+    let done = done.expect("xhop runs");
+    let said = String::from_utf8(done.stderr).expect("text");
+    assert_eq!((done.status.code(), said.lines().count()), (Some(1), 1), "{said}");
+    assert!(said.contains("standard output: No space left"), "{said}");
+}
+
+#[test]
+fn an_error_that_nobody_can_be_told_is_no_panic() {
+    let full = fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+    let status = Command::new(XHOP).args(["disasm", "./no-such-file"]).stderr(full).status();
     assert_eq!(status.expect("xhop runs").code(), Some(1));
 }
 

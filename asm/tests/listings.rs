@@ -215,13 +215,13 @@ proptest! {
     #[test]
     fn any_bytes_are_listed_whole(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         let lines: Vec<_> = Code { bytes: &bytes, maps: &[] }.lines().collect();
-        let column: String = lines.iter().map(|(_, line)| line[7..].split("  ").next().expect("bytes")).collect();
+        let column: String = lines.iter().map(|line| line.bytes.as_str()).collect();
         let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         prop_assert_eq!(column, digits);
-        for (at, (slot, line)) in lines.iter().enumerate() {
-            prop_assert_eq!(at, *slot);
-            let index = format!("{slot:5}: ");
-            prop_assert!(line.starts_with(&index));
+        for (at, line) in lines.iter().enumerate() {
+            prop_assert_eq!(at, line.slot);
+            let start = format!("{at:5}: {}", line.bytes);
+            prop_assert!(line.to_string().starts_with(&start));
         }
     }
 }
@@ -231,5 +231,5 @@ fn maps_are_named() {
     let map = MapShape { name: "table".into(), ..MapShape::default() };
     let load = [0x18, 0x51, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let lines: Vec<_> = Code { bytes: &load, maps: &[map] }.lines().collect();
-    assert_eq!(lines[0].1, "    0: 1851000000000000  r1 = map[0] ll <table>");
+    assert_eq!(lines[0].to_string(), "    0: 1851000000000000  r1 = map[0] ll <table>");
 }

@@ -1,8 +1,10 @@
 //! `xhop disasm`: any bytes as instructions.
 
+use std::path::PathBuf;
+
 use xhop_asm::listing::Code;
 
-use super::{input, put};
+use super::{input, put, unread};
 use crate::Result;
 
 /// What is printed at once.
@@ -12,7 +14,7 @@ const CHUNK: usize = 1 << 16;
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The file; `-` is the standard input.
-    file: String,
+    file: PathBuf,
     #[command(flatten)]
     input: input::Choice,
 }
@@ -27,15 +29,17 @@ pub fn run(args: Args) -> Result<()> {
             text += &format!("{before}; section {section}\n");
         }
         let code = Code { bytes: &piece.bytes, maps: &input.maps };
-        for (slot, line) in code.lines() {
-            for (_, name) in piece.functions.iter().filter(|(at, _)| *at == slot) {
+        for line in code.lines() {
+            for (_, name) in piece.functions.iter().filter(|(at, _)| *at == line.slot) {
                 text += &format!("{name}:\n");
             }
-            text += &line;
-            text.push('\n');
+            text += &format!("{line}\n");
             if text.len() > CHUNK {
                 put(text.as_bytes());
                 text.clear();
+                if unread() {
+                    return Ok(());
+                }
             }
         }
     }

@@ -1,7 +1,8 @@
 //! Programs from outside: raw bytes, hex text, or the sections of an ELF object.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
+use std::path::Path;
 
 use clap::ValueEnum;
 use xhop_asm::MapShape;
@@ -11,7 +12,7 @@ use xhop_asm::insn::SLOT;
 use crate::{Error, Result};
 
 /// Bytes that are read at most: twice what a kernel takes as a program.
-const MOST: usize = 16 << 20;
+const MOST: u64 = 16 << 20;
 
 /// What is in a file.
 #[derive(ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +42,7 @@ pub struct Choice {
 pub struct Input {
     /// Pieces of code, each little-endian.
     pub pieces: Vec<Piece>,
-    /// The maps that an object defines, which its code names by index.
+    /// The maps that an object defines, which its code names by index; their names are printable.
     pub maps: Vec<MapShape>,
 }
 
@@ -55,10 +56,19 @@ pub struct Piece {
     pub bytes: Vec<u8>,
 }
 
+impl Choice {
+    /// Whether anything is said of what is in the file.
+    pub fn is_made(&self) -> bool {
+        self.format != Format::Auto || self.section.is_some()
+    }
+}
+
 /// Reads a file; `-` is the standard input.
-pub fn read(file: &str, args: &Choice) -> Result<Input> {
-    let bytes = contents(file)?;
-    let unfit = |why: String| Error::Code { file: file.escape_debug().to_string(), why };
+pub fn read(file: &Path, args: &Choice) -> Result<Input> {
+    let unfit = |why: String| Error::Code { file: named(file, "standard input").into(), why };
+    let bytes = contents(file, MOST)?.ok_or_else(|| {
+        unfit("more than 16 MiB, longer than any program: name another file".into())
+    })?;
     let format = match args.format {
         Format::Auto if bytes.starts_with(b"\x7fELF") => Format::Elf,
         Format::Auto if is_hex(&bytes) => Format::Hex,
@@ -76,20 +86,21 @@ pub fn read(file: &str, args: &Choice) -> Result<Input> {
     Ok(Input { pieces: vec![piece], maps: Vec::new() })
 }
 
-fn contents(file: &str) -> Result<Vec<u8>> {
-    let read = |from: &mut dyn Read| {
-        let mut bytes = Vec::new();
-        from.take(MOST as u64 + 1).read_to_end(&mut bytes)?;
-        if bytes.len() > MOST {
-            return Err(std::io::Error::new(ErrorKind::FileTooLarge, "longer than any program"));
-        }
-        Ok(bytes)
+/// A whole file, or standard input for `-`; `None` if it has more than `most` bytes.
+pub fn contents(file: &Path, most: u64) -> Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    // One byte more than may be shows that there is more.
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(most + 1).read_to_end(&mut bytes),
+        false => File::open(file).and_then(|file| file.take(most + 1).read_to_end(&mut bytes)),
     };
-    let bytes = match file {
-        "-" => read(&mut std::io::stdin().lock()),
-        path => File::open(path).and_then(|mut file| read(&mut file)),
-    };
-    bytes.map_err(|why| Error::Code { file: file.escape_debug().to_string(), why: why.to_string() })
+    let read = read.map_err(Error::io(named(file, "standard input")))? as u64;
+    Ok((read <= most).then_some(bytes))
+}
+
+/// A file as errors name it, where `-` stands for a standard stream.
+pub fn named<'a>(file: &'a Path, stream: &'static str) -> &'a Path {
+    if file.as_os_str() == "-" { stream.as_ref() } else { file }
 }
 
 fn is_hex(bytes: &[u8]) -> bool {
@@ -128,5 +139,9 @@ fn object(bytes: &[u8], wanted: Option<&str>) -> std::result::Result<Input, Stri
             None => "no section with code".into(),
         });
     }
-    Ok(Input { pieces, maps: object.maps().to_vec() })
+    let mut maps = object.maps().to_vec();
+    for map in &mut maps {
+        map.name = map.name.escape_debug().to_string();
+    }
+    Ok(Input { pieces, maps })
 }

@@ -1,6 +1,6 @@
 //! `xhop lint`: what a program does, and what is wrong with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use xhop_asm::insn::SLOT;
@@ -10,17 +10,17 @@ use xhop_asm::programs::Shipped;
 use xhop_asm::{ByteOrder, MapShape, Program};
 
 use super::input::{self, Piece};
-use super::show::no_such_program;
-use super::{print_json, put};
+use super::{names, print_json, put};
+use crate::error::printable;
 use crate::{Error, Result};
 
 /// What to look at.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A program, as `xhop programs` lists it, or else a file (`./NAME` where both exist); `-` is the standard
-    /// input.
+    /// A program, as `xhop programs` lists it, or else a file (`./NAME` where both exist, or with --format or
+    /// --section); `-` is the standard input.
     #[arg(value_name = "FILE|PROGRAM")]
-    what: String,
+    what: PathBuf,
     #[command(flatten)]
     input: input::Choice,
     /// Print JSON.
@@ -39,9 +39,10 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Entry {
     name: String,
-    facts: FactsEntry,
+    /// Of one without findings: the others are not walked to the end.
+    facts: Option<FactsEntry>,
     findings: Vec<Broken>,
-    /// The same for people.
+    /// The facts for people.
     #[serde(skip)]
     lines: Vec<String>,
 }
@@ -82,12 +83,13 @@ struct LoopEntry {
     rounds: u32,
 }
 
-/// A finding, with the instruction as the listing has it.
+/// A finding, with the instruction as the listing has it. A path that runs over the end has none.
 #[derive(Serialize)]
 struct Broken {
     slot: usize,
     rule: &'static str,
     what: String,
+    bytes: String,
     instruction: String,
     /// The source line that emitted it, for programs of ours.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -96,10 +98,15 @@ struct Broken {
 
 /// Runs the command. That there are findings is an error.
 pub fn run(args: Args) -> Result<()> {
-    let entries = match Shipped::named(&args.what) {
-        Some(shipped) => vec![of_program(&shipped.program().map_err(Error::Assemble)?)],
-        None if is_name(&args.what) => return Err(no_such_program(&args.what)),
-        None => of_file(&args.what, &args.input)?,
+    let entries = match args.what.to_str().and_then(Shipped::named) {
+        // Who says what is in the file means a file.
+        Some(shipped) if !args.input.is_made() => {
+            vec![of_program(&shipped.program().map_err(Error::Assemble)?)]
+        }
+        None if is_name(&args.what) => {
+            return Err(Error::NoSuchProgram { name: args.what, names: names() });
+        }
+        _ => of_file(&args.what, &args.input)?,
     };
     if args.json {
         print_json(&Answer { version: 1, programs: &entries })?;
@@ -108,13 +115,16 @@ pub fn run(args: Args) -> Result<()> {
     }
     match entries.iter().map(|entry| entry.findings.len()).sum() {
         0 => Ok(()),
-        count => Err(Error::Findings { what: args.what.escape_debug().to_string(), count }),
+        count => {
+            let what = input::named(&args.what, "standard input");
+            Err(Error::Findings { what: what.into(), count })
+        }
     }
 }
 
 /// Whether it can only be meant as a program's name.
-fn is_name(what: &str) -> bool {
-    what != "-" && !what.contains('/') && !Path::new(what).exists()
+fn is_name(what: &Path) -> bool {
+    what.as_os_str() != "-" && what.components().count() <= 1 && !what.exists()
 }
 
 fn of_program(program: &Program) -> Entry {
@@ -132,7 +142,7 @@ fn of_program(program: &Program) -> Entry {
 }
 
 /// Each function of an object is a program.
-fn of_file(file: &str, args: &input::Choice) -> Result<Vec<Entry>> {
+fn of_file(file: &Path, args: &input::Choice) -> Result<Vec<Entry>> {
     let input = input::read(file, args)?;
     let mut entries = Vec::new();
     for piece in &input.pieces {
@@ -144,7 +154,7 @@ fn of_file(file: &str, args: &input::Choice) -> Result<Vec<Entry>> {
 }
 
 /// The programs in a piece: from each function to the next.
-fn programs<'a>(file: &str, piece: &'a Piece) -> Vec<(String, &'a [u8])> {
+fn programs<'a>(file: &Path, piece: &'a Piece) -> Vec<(String, &'a [u8])> {
     let mut starts: Vec<(usize, &str)> = piece
         .functions
         .iter()
@@ -160,7 +170,7 @@ fn programs<'a>(file: &str, piece: &'a Piece) -> Vec<(String, &'a [u8])> {
     let ranges = starts.iter().zip(ends);
     let named = |((start, function), end): (&(usize, &str), usize)| {
         let name = match (&piece.section, *function) {
-            (None, _) => file.escape_debug().to_string(),
+            (None, _) => printable(input::named(file, "standard input")),
             (Some(section), "") => section.clone(),
             (Some(section), function) => format!("{section}/{function}"),
         };
@@ -175,13 +185,22 @@ fn entry(name: String, bytes: &[u8], maps: &[MapShape]) -> Entry {
     let mut lines = Code { bytes, maps }.lines().peekable();
     for Finding { slot, rule, what } in std::mem::take(&mut report.findings) {
         // Both are in order.
-        while lines.next_if(|(at, _)| *at < slot).is_some() {}
-        let line = lines.peek().filter(|(at, _)| *at == slot);
-        let instruction = line.map_or(String::new(), |(_, line)| line.trim_start().into());
-        findings.push(Broken { slot, rule: rule.name(), what, instruction, source: None });
+        while lines.next_if(|line| line.slot < slot).is_some() {}
+        let line = lines.peek().filter(|line| line.slot == slot);
+        findings.push(Broken {
+            slot,
+            rule: rule.name(),
+            what,
+            bytes: line.map_or(String::new(), |line| line.bytes.clone()),
+            instruction: line.map_or(String::new(), |line| line.text.clone()),
+            source: None,
+        });
+    }
+    if !findings.is_empty() {
+        return Entry { name, facts: None, findings, lines: Vec::new() };
     }
     let lines = listing::facts(&report, maps);
-    Entry { name, facts: facts(report.facts, maps), findings, lines }
+    Entry { name, facts: Some(facts(report.facts, maps)), findings, lines }
 }
 
 fn facts(facts: Facts, maps: &[MapShape]) -> FactsEntry {
@@ -215,11 +234,11 @@ fn text(entry: &Entry) -> String {
     for line in &entry.lines {
         text += &format!("  {line}\n");
     }
-    for Broken { slot, rule, what, instruction, source } in &entry.findings {
+    for Broken { slot, rule, what, bytes, instruction, source } in &entry.findings {
         text += &format!("  FINDING       insn {slot}: {rule}: {what}\n");
-        let place = [instruction.as_str(), source.as_deref().unwrap_or("")];
-        for line in place.into_iter().filter(|line| !line.is_empty()) {
-            text += &format!("                  {line}\n");
+        let place = [format!("{bytes}  {instruction}"), source.clone().unwrap_or_default()];
+        for line in place.iter().map(|line| line.trim()).filter(|line| !line.is_empty()) {
+            text += &format!("                {line}\n");
         }
     }
     text

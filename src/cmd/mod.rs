@@ -15,9 +15,11 @@ pub mod vm;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
+use xhop_asm::programs::Shipped;
 
 use crate::plan::segment::RUN;
 use crate::plan::{Ground, Plan, carry_out};
@@ -50,6 +52,16 @@ fn lock(read_only: bool) -> Result<Option<Flock<File>>> {
     }
 }
 
+/// A program that is named as an argument.
+fn program(name: &str) -> std::result::Result<Shipped, String> {
+    Shipped::named(name).ok_or_else(|| format!("no such program: there are {}", names()))
+}
+
+/// The names of all programs.
+fn names() -> String {
+    Shipped::ALL.map(Shipped::name).join(", ")
+}
+
 /// What `--json` prints.
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -68,7 +80,7 @@ fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str
         return print_json(&Answer { version: 1, done: !dry_run, plan: &plan });
     }
     for warning in &plan.warnings {
-        eprintln!("xhop: warning: {warning}");
+        warn(format_args!("xhop: warning: {warning}"));
     }
     let mut actions = plan.clear.iter().chain(&plan.actions).peekable();
     match (actions.peek().is_none(), dry_run) {
@@ -89,19 +101,41 @@ fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str
     Ok(())
 }
 
-/// One line to standard output. A reader that has gone away has seen enough: that is no error.
+/// Whether nobody reads standard output any more.
+static UNREAD: AtomicBool = AtomicBool::new(false);
+
+/// Whether who read standard output has gone away. He has seen enough, and that is no error: but files are
+/// still to be written, and the exit code is still to be right.
+fn unread() -> bool {
+    UNREAD.load(Ordering::Relaxed)
+}
+
+/// One line to standard output.
 fn say(line: std::fmt::Arguments) {
-    if let Err(error) = writeln!(std::io::stdout(), "{line}") {
-        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
+    put(format!("{line}\n").as_bytes());
+}
+
+/// All of it to standard output, and nothing else.
+fn put(bytes: &[u8]) {
+    if unread() {
+        return;
+    }
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => {}
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => {
+            UNREAD.store(true, Ordering::Relaxed);
+        }
+        Err(error) => {
+            warn(format_args!("xhop: {}", Error::io("standard output")(error)));
+            std::process::exit(1);
+        }
     }
 }
 
-/// All of it to standard output, and nothing else. A reader that has gone away has seen enough.
-fn put(bytes: &[u8]) {
-    let mut out = std::io::stdout().lock();
-    if let Err(error) = out.write_all(bytes).and_then(|()| out.flush()) {
-        std::process::exit(i32::from(error.kind() != ErrorKind::BrokenPipe));
-    }
+/// One line to standard error. If nobody reads there, nobody can be told.
+pub fn warn(line: std::fmt::Arguments) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 fn print_json(value: &impl Serialize) -> Result<()> {

@@ -7,7 +7,7 @@ use xhop_asm::elf::object;
 use xhop_asm::listing::{View, c, dot, listing};
 use xhop_asm::programs::Shipped;
 
-use super::put;
+use super::{program, put};
 use crate::{Error, Result};
 
 /// The oldest kernel that can be shown for: the oldest that is supported.
@@ -17,7 +17,8 @@ const OLDEST: (u32, u32) = (5, 10);
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// Its name, as `xhop programs` lists it.
-    program: String,
+    #[arg(value_parser = program)]
+    program: Shipped,
     /// As what.
     #[arg(long, value_enum, default_value_t = Format::Listing)]
     format: Format,
@@ -44,8 +45,7 @@ enum Format {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    let shipped = Shipped::named(&args.program);
-    let shipped = shipped.ok_or_else(|| no_such_program(&args.program))?;
+    let shipped = args.program;
     let program = shipped.program().map_err(Error::Assemble)?;
     let view = View::new(&program, args.kernel);
     let text = match args.format {
@@ -58,12 +58,6 @@ pub fn run(args: Args) -> Result<()> {
     };
     put(text.as_bytes());
     Ok(())
-}
-
-/// With the names that there are.
-pub(super) fn no_such_program(name: &str) -> Error {
-    let names = Shipped::ALL.map(Shipped::name).join(", ");
-    Error::NoSuchProgram { name: name.escape_debug().to_string(), names }
 }
 
 /// Bytes that are no text.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 
-use super::{lock, need_privileges, print_json, say};
+use super::{lock, need_privileges, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::{Attach, Member};
@@ -38,7 +38,7 @@ pub fn run(args: Args) -> Result<()> {
             true => print_json(&Answer { version: 1, members: &reports })?,
             false => show(&reports),
         }
-        if !args.watch {
+        if !args.watch || unread() {
             return Ok(());
         }
         std::thread::sleep(Duration::from_secs(1));

@@ -134,8 +134,8 @@ impl Facts {
             ("context", list(&self.context)),
             ("maps", join(uses, "; ")),
             ("helpers", join(helpers, ", ")),
-            ("stack", format!("{} bytes", self.stack)),
-            ("longest path", format!("{} instructions", self.longest)),
+            ("stack", counted(self.stack.into(), "byte")),
+            ("longest path", counted(self.longest, "instruction")),
             ("loops", list(&self.loops)),
             ("verdicts", self.verdicts.to_string()),
         ]
@@ -179,6 +179,11 @@ impl Verdicts {
     }
 }
 
+/// `1 byte`, `2 bytes`
+fn counted(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 fn list(items: &[impl fmt::Display]) -> String {
     join(items, ", ")
 }
@@ -212,7 +217,8 @@ impl fmt::Display for Span {
 
 impl fmt::Display for Loop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} back to {}, at most {} times", self.from, self.to, self.rounds)
+        let rounds = counted(self.rounds.into(), "time");
+        write!(f, "{} back to {}, at most {rounds}", self.from, self.to)
     }
 }
 

@@ -55,12 +55,16 @@ fn section(out: &mut Vec<String>, title: &str, lines: impl IntoIterator<Item = S
     }
 }
 
-/// What the lint says of a program, a fact on one or more lines. What is shipped has no findings; if it
-/// had, they would stand here too.
+/// What the lint says of a program, a fact on one or more lines. Of one with findings, which is not walked to
+/// the end, it is those instead; what is shipped has none.
 pub fn facts(report: &Report, maps: &[MapShape]) -> Vec<String> {
     let findings = report.findings.iter().map(|finding| ("FINDING", finding.to_string()));
+    let facts = match report.findings.is_empty() {
+        true => report.facts.lines(maps),
+        false => findings.collect(),
+    };
     let mut out = Vec::new();
-    for (name, text) in report.facts.lines(maps).into_iter().chain(findings) {
+    for (name, text) in facts {
         let mut lead = name;
         for part in wrapped(&text) {
             out.push(format!("{lead:<13} {part}"));

@@ -17,7 +17,7 @@ use crate::program::{Line, Program};
 use crate::programs::Shipped;
 use crate::tag::{MapRefs, hashed};
 
-pub use bytes::Code;
+pub use bytes::{Code, CodeLine};
 pub use c::c;
 pub use dot::dot;
 pub use header::{facts, header};
