@@ -230,7 +230,7 @@ fn a_trace_shows_each_instruction_and_counts_once() {
     let told = desk.json(&[&args[..], &["--packet", "3"]].concat());
     let trace = told["packets"][0]["trace"].as_array().expect("steps");
     assert_eq!((&trace[0]["slot"], &trace[0]["effect"]), (&0.into(), &"r9 = 0x1".into()));
-    assert_eq!(trace.last().map(|step| &step["insn"]), Some(&"exit".into()));
+    assert_eq!(trace.last().map(|step| &step["instruction"]), Some(&"exit".into()));
     assert_eq!(told["counters"][0]["packets"], 1);
 }
 
@@ -273,8 +273,66 @@ fn what_tcpdump_cuts_is_run_and_said() {
     cut[24 + 8..24 + 12].copy_from_slice(&60u32.to_le_bytes());
     fs::write(desk.path("cut.pcap"), cut).expect("a new file");
     let said = desk.vm(&["forward", "--pcap", "cut.pcap", "--out", "out.pcap"]);
-    assert!(said.contains("TCP (cut from 1054)") && said.contains("1 were cut"), "{said}");
+    assert!(said.contains("TCP (cut from 1054)") && said.contains("run as they are: 1;"), "{said}");
     assert_eq!(fs::read(desk.path("out.pcap")).ok(), fs::read(desk.path("cut.pcap")).ok());
+}
+
+#[test]
+fn a_capture_is_not_written_over() {
+    let desk = Desk::new();
+    desk.capture("in.pcap", &syns());
+    let before = fs::read(desk.path("in.pcap")).expect("is there");
+    std::os::unix::fs::symlink("in.pcap", desk.path("same.pcap")).expect("a new link");
+    for out in ["in.pcap", "./in.pcap", "same.pcap"] {
+        let args = ["forward+complete", "--pcap", "in.pcap", "--out", out];
+        desk.fails(1, &args, &["is the capture itself: name another file"]);
+    }
+    assert_eq!(fs::read(desk.path("in.pcap")).ok(), Some(before));
+}
+
+#[test]
+fn out_is_written_also_when_nobody_reads_the_table() {
+    let desk = Desk::new();
+    desk.capture("in.pcap", &syns());
+    desk.vm(&["forward+complete", "--pcap", "in.pcap", "--out", "whole.pcap"]);
+    for more in ["--trace", "--json"] {
+        let args = ["vm", "forward+complete", "--pcap", "in.pcap", "--out", "out.pcap", more];
+        let mut command = desk.xhop_command(&args);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("xhop runs");
+        drop(child.stdout.take());
+        assert_eq!(child.wait().expect("an end").code(), Some(0));
+        let out = fs::read(desk.path("out.pcap")).expect("is written");
+        assert_eq!(out, fs::read(desk.path("whole.pcap")).expect("is there"));
+        fs::remove_file(desk.path("out.pcap")).expect("is ours");
+    }
+}
+
+/// script(1) gives it a terminal.
+#[test]
+fn a_capture_is_not_for_terminals() {
+    let desk = Desk::new();
+    desk.capture("in.pcap", &syns());
+    let input = desk.path("in.pcap");
+    let command = format!("'{XHOP}' vm pass --pcap '{}' --out -", input.display());
+    let mut script = Command::new("script");
+    let done = script.args(["-qec", &command, "/dev/null"]).stdin(Stdio::null()).output();
+    let done = done.expect("script runs (apt-get install bsdutils)");
+    assert_eq!(done.status.code(), Some(1), "{done:?}");
+    assert!(String::from_utf8_lossy(&done.stdout).contains("not for a terminal"), "{done:?}");
+}
+
+/// Where they are captured before segmentation offload has cut them.
+#[test]
+fn what_native_xdp_never_gets_is_said() {
+    let desk = Desk::new();
+    let lengths = [3466, 3467].map(|len| tcp().payload_len(len).partial().bytes());
+    assert_eq!(lengths[0].len(), 3520);
+    desk.capture("in.pcap", &lengths);
+    let said = desk.vm(&["forward+complete", "--pcap", "in.pcap"]);
+    assert!(said.contains("longer than the 3520 bytes that native XDP takes: 1;"), "{said}");
+    assert_eq!(desk.json(&["pass", "--pcap", "in.pcap"])["totals"]["long"], 1);
+    let one = desk.vm(&["pass", "--pcap", "in.pcap", "--packet", "1"]);
+    assert!(one.contains("\n1 packet, 0 changed\n") && !one.contains("longer"), "{one}");
 }
 
 #[test]
@@ -289,6 +347,8 @@ fn errors_and_wrong_usage() {
     fs::write(desk.path("cooked.pcap"), cooked).expect("a new file");
     desk.capture("long.pcap", &[vec![0; 70_000]]);
     desk.fails(1, &["pass", "--pcap", "nowhere"], &["nowhere: No such file"]);
+    desk.fails(1, &["pass", "--pcap", "no\nwhere"], &["no\\nwhere: No such file"]);
+    desk.fails(1, &["pass", "--pcap", "-"], &["standard input: too short"]);
     desk.fails(1, &["pass", "--pcap", "text"], &["text: begins with 6e 6f", "tcpdump -w"]);
     desk.fails(1, &["pass", "--pcap", "short.pcap"], &["short.pcap: ends within", "byte 24"]);
     desk.fails(1, &["pass", "--pcap", "cooked.pcap"], &["link type 113, not Ethernet"]);
@@ -306,12 +366,21 @@ fn errors_and_wrong_usage() {
         &[&["forward", "--pcap", "in.pcap"], &twice[..]].concat(),
         &["10.0.0.1 is the address of both"],
     );
+    let one = "1,02:00:00:00:00:01,10.0.0.1";
+    for other in ["1,02:00:00:00:00:02,10.0.0.2", "2,02:00:00:00:00:01,10.0.0.2"] {
+        let twice = ["forward", "--pcap", "in.pcap", "--container", one, "--container", other];
+        desk.fails(1, &twice, &["two containers with"]);
+    }
+    // What goes wrong is told before anything else.
+    let done = desk.xhop(&["vm", "pass", "--pcap", "in.pcap", "--packet", "8"]);
+    assert!(done.stdout.is_empty(), "{done:?}");
     desk.fails(2, &["fly", "--pcap", "in.pcap"], &["there are pass, forward, "]);
     desk.fails(2, &["pass"], &["--pcap"]);
     for wrong in [
         "",
         "0,02:00:00:00:00:01,10.0.0.1",
         "1,02:00,10.0.0.1",
+        "1,01:00:00:00:00:01,10.0.0.1",
         "1,02:00:00:00:00:01",
         "1,02:00:00:00:00:01,ten",
     ] {

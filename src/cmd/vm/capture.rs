@@ -1,11 +1,13 @@
 //! Captures as files.
 
-use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use xhop_vm::pcap::{Frame, Header};
 
+use crate::cmd::input::{contents, named};
 use crate::{Error, Result};
 
 /// The longest capture that is taken: all of it is held in memory.
@@ -13,18 +15,32 @@ const MAX_BYTES: u64 = 1 << 30;
 
 /// A whole file, or standard input.
 pub fn read_file(path: &Path) -> Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    // One byte more than may be shows that there is more.
-    let read = match path.as_os_str() == "-" {
-        true => io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes),
-        false => File::open(path).and_then(|file| file.take(MAX_BYTES + 1).read_to_end(&mut bytes)),
-    };
-    match read.map_err(Error::io(path))? as u64 > MAX_BYTES {
-        true => {
-            let why = "longer than 1 GiB: `tcpdump -r FILE -c N -w OTHER` takes fewer packets";
-            Err(Error::Capture { path: path.into(), why: why.into() })
-        }
-        false => Ok(bytes),
+    contents(path, MAX_BYTES)?.ok_or_else(|| {
+        let why = "longer than 1 GiB: `tcpdump -r FILE -c N -w OTHER` takes fewer packets";
+        unfit(path, why)
+    })
+}
+
+/// What is wrong with a capture that is read.
+pub fn unfit(path: &Path, why: impl ToString) -> Error {
+    Error::Capture { path: named(path, "standard input").into(), why: why.to_string() }
+}
+
+/// Refuses early to write where it would do harm: over the capture itself, or to a terminal.
+pub fn check_out(path: &Path, capture: &Path) -> Result<()> {
+    if path.as_os_str() == "-" {
+        return match io::stdout().is_terminal() {
+            true => Err(Error::Terminal { format: "pcap" }),
+            false => Ok(()),
+        };
+    }
+    let file = |path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    match file(path) {
+        Some(out) if file(capture) == Some(out) => Err(Error::Capture {
+            path: path.into(),
+            why: "is the capture itself: name another file for what comes out".into(),
+        }),
+        _ => Ok(()),
     }
 }
 
@@ -45,5 +61,5 @@ pub fn write_file(path: &Path, header: &Header, left: &[(Frame, Vec<u8>)]) -> Re
         true => write(&mut io::stdout().lock()),
         false => File::create(path).and_then(|mut file| write(&mut file)),
     };
-    done.map_err(Error::io(path))
+    done.map_err(Error::io(named(path, "standard output")))
 }

@@ -14,6 +14,7 @@ use xhop_vm::pcap::{Capture, Frame};
 use xhop_vm::wire::{Mac, Wire};
 use xhop_vm::{Outcome, Vm};
 
+use super::{program, unread};
 use crate::container;
 use crate::{Error, Result};
 use report::{Packet, Step, Totals};
@@ -22,7 +23,7 @@ use show::Show;
 /// What to run, and on what.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// The program: pass, forward, forward+complete...
+    /// Its name, as `xhop programs` lists it.
     #[arg(value_parser = program)]
     program: Shipped,
     /// The capture: pcap or pcapng, of Ethernet. `-` is standard input.
@@ -54,32 +55,31 @@ pub struct Args {
     json: bool,
 }
 
-fn program(name: &str) -> std::result::Result<Shipped, String> {
-    Shipped::named(name).ok_or_else(|| {
-        let names = Shipped::ALL.map(Shipped::name);
-        format!("no such program: there are {}", names.join(", "))
-    })
-}
-
 fn container(text: &str) -> std::result::Result<Container, String> {
     let mut parts = text.split(',');
     let mut part = |what: &str| parts.next().ok_or_else(|| format!("no {what} in it"));
     let ifindex = part("IFINDEX")?.parse().ok().filter(|ifindex| *ifindex > 0);
     let ifindex = ifindex.ok_or("IFINDEX must be a number above 0")?;
-    let mac = container::Mac::try_from(part("MAC")?.to_owned())?;
+    let mac = Mac(container::Mac::try_from(part("MAC")?.to_owned())?.0);
+    if !mac.is_unicast() {
+        return Err(format!("{mac} is no interface's own address"));
+    }
     let parse = |ip: &str| ip.parse().map_err(|_| format!("`{ip}` is not an IP address"));
     let addresses = parts.map(parse).collect::<std::result::Result<Vec<IpAddr>, _>>()?;
     match addresses.is_empty() {
         true => Err("no ADDR in it".into()),
-        false => Ok(Container { ifindex, mac: Mac(mac.0), addresses }),
+        false => Ok(Container { ifindex, mac, addresses }),
     }
 }
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    if let Some(out) = &args.out {
+        capture::check_out(out, &args.pcap)?;
+    }
     let file = capture::read_file(&args.pcap)?;
-    let capture = Capture::read(&file)
-        .map_err(|error| Error::Capture { path: args.pcap.clone(), why: error.to_string() })?;
+    let capture = Capture::read(&file).map_err(|error| capture::unfit(&args.pcap, error))?;
+    let selected = selected(&args, &capture)?;
     let vm = Vm::new(&args.program.program().map_err(Error::Assemble)?).map_err(Error::Vm)?;
     let who = join(&vm, &args, &capture)?;
     let ingress: BTreeMap<Mac, u32> =
@@ -89,7 +89,7 @@ pub fn run(args: Args) -> Result<()> {
     show.head(args.program, &who, joined::asks(&vm), !args.containers.is_empty());
     let first = capture.frames.first().map_or(0, |frame| frame.time);
     let (mut packets, mut left, mut totals) = (Vec::new(), Vec::new(), Totals::default());
-    for (number, frame) in selected(&args, &capture)? {
+    for (number, frame) in selected {
         let source = Wire::read(frame.data).and_then(|wire| ingress.get(&wire.src).copied());
         let at = source.unwrap_or(args.ingress);
         let mut packet = Packet::new(number, frame, first, at);
@@ -100,8 +100,10 @@ pub fn run(args: Args) -> Result<()> {
             true => packets.push(packet),
             false => show.packet(&packet, capture.header.nanos),
         }
-        if args.out.is_some() {
-            left.push((*frame, outcome.packet));
+        match args.out {
+            Some(_) => left.push((*frame, outcome.packet)),
+            None if unread() => return Ok(()),
+            None => {}
         }
     }
     if let Some(out) = &args.out {
@@ -123,6 +125,7 @@ fn join(vm: &Vm, args: &Args, capture: &Capture) -> Result<Found> {
         true => joined::found(capture.frames.iter().map(|frame| frame.data)),
         false => Found { containers: args.containers.clone(), left_out: Vec::new() },
     };
+    told_apart(&args.containers)?;
     let mut owners = BTreeMap::<IpAddr, Mac>::new();
     for container in &who.containers {
         for address in &container.addresses {
@@ -131,12 +134,27 @@ fn join(vm: &Vm, args: &Args, capture: &Capture) -> Result<Found> {
                 return Err(Error::SharedAddress { address: *address, one, other });
             }
         }
-        container.join(vm).map_err(|error| Error::Capture {
-            path: args.pcap.clone(),
-            why: format!("{error}: state with --container who matters"),
+        container.join(vm).map_err(|error| {
+            let why = format!("{error}: state with --container who matters");
+            capture::unfit(&args.pcap, why)
         })?;
     }
     Ok(who)
+}
+
+/// Refuses two containers on one interface, or with one Ethernet address.
+fn told_apart(containers: &[Container]) -> Result<()> {
+    for (at, one) in containers.iter().enumerate() {
+        for other in containers.iter().skip(at + 1) {
+            let what = match (one.ifindex == other.ifindex, one.mac == other.mac) {
+                (true, _) => format!("ifindex {}", one.ifindex),
+                (_, true) => one.mac.to_string(),
+                _ => continue,
+            };
+            return Err(Error::ContainerTwice { what });
+        }
+    }
+    Ok(())
 }
 
 /// The packets that are to be run, with their numbers.
@@ -148,9 +166,9 @@ fn selected<'a>(
     let (skip, take) = match args.packet.map(|n| n as usize) {
         None => (0, packets),
         Some(n) if n <= packets => (n - 1, 1),
-        Some(_) => {
-            let why = format!("it has {packets} packets: name one of them");
-            return Err(Error::Capture { path: args.pcap.clone(), why });
+        Some(n) => {
+            let why = format!("it has {packets} packets, and none is number {n}: see --packet");
+            return Err(capture::unfit(&args.pcap, why));
         }
     };
     Ok((1..).zip(&capture.frames).skip(skip).take(take))

@@ -7,6 +7,10 @@ use xhop_vm::pcap::Frame;
 use xhop_vm::wire::Wire;
 use xhop_vm::{Outcome, Vm};
 
+/// The longest frame that a veth gives to native XDP: a page of 4 KiB without the room at its head and for
+/// `skb_shared_info` at its end (drivers/net/veth.c, `veth_xdp_set`).
+pub const LONGEST: u32 = 4096 - 256 - 320;
+
 /// One packet.
 #[derive(Serialize)]
 pub struct Packet {
@@ -40,7 +44,7 @@ pub struct Step {
     pub slot: usize,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<&'static str>,
-    pub insn: String,
+    pub instruction: String,
     pub comment: String,
     /// What it did.
     pub effect: String,
@@ -52,6 +56,8 @@ pub struct Totals {
     pub packets: usize,
     /// Those that the capture cut.
     pub cut: usize,
+    /// Those that are longer than native XDP takes.
+    pub long: usize,
     /// Those with changed bytes.
     pub changed: usize,
     pub verdicts: Vec<Total>,
@@ -109,7 +115,7 @@ impl From<&xhop_vm::Step<'_>> for Step {
         Self {
             slot: step.slot,
             labels: step.labels.clone(),
-            insn: step.line.insn.to_string(),
+            instruction: step.line.insn.to_string(),
             comment: step.line.comment.to_string(),
             effect: step.effect.clone(),
         }
@@ -120,6 +126,7 @@ impl Totals {
     pub fn add(&mut self, program: Shipped, frame: &Frame, outcome: &Outcome) {
         self.packets += 1;
         self.cut += usize::from(frame.is_cut());
+        self.long += usize::from(frame.original_len > LONGEST);
         self.changed += usize::from(frame.data != outcome.packet);
         let verdict = action(program, outcome).unwrap_or("a number");
         match self.verdicts.iter_mut().find(|total| total.verdict == verdict) {

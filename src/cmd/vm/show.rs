@@ -1,14 +1,13 @@
 //! What became of the packets, for people and as JSON.
 
 use std::fmt::Arguments;
-use std::io::Write;
 
 use serde::Serialize;
 use xhop_asm::programs::Shipped;
 use xhop_vm::joined::{Container, Found};
 
-use super::super::{print_json, say};
-use super::report::{Counter, Packet, Step, Totals};
+use super::super::{print_json, say, warn};
+use super::report::{Counter, LONGEST, Packet, Step, Totals};
 use crate::table::{Align, Table};
 use crate::{Error, Result};
 
@@ -133,20 +132,27 @@ impl Show {
         for label in &step.labels {
             self.line(format_args!("{label}:"));
         }
-        let Step { slot, insn, effect, comment, .. } = step;
-        self.line(format_args!("{slot:>7}: {insn:<36} {effect:<36} ; {comment}"));
+        let Step { slot, instruction, effect, comment, .. } = step;
+        self.line(format_args!("{slot:>7}: {instruction:<36} {effect:<36} ; {comment}"));
     }
 
     /// What stands below the table.
     pub fn totals(&self, totals: &Totals, counters: &[Counter]) {
-        let Totals { packets, cut, changed, .. } = totals;
-        self.line(format_args!("\n{packets} packets, {changed} changed"));
+        let Totals { packets, cut, long, changed, .. } = totals;
+        let s = if *packets == 1 { "" } else { "s" };
+        self.line(format_args!("\n{packets} packet{s}, {changed} changed"));
         for total in &totals.verdicts {
             self.line(format_args!("{:>7} {}", total.packets, total.verdict));
         }
         if *cut > 0 {
             self.line(format_args!(
-                "{cut} were cut by the capture and run as they are: capture with `tcpdump -s0`"
+                "cut by the capture and run as they are: {cut}; capture with `tcpdump -s0`"
+            ));
+        }
+        if *long > 0 {
+            self.line(format_args!(
+                "longer than the {LONGEST} bytes that native XDP takes: {long}; joined containers send none: \
+                 capture after `ethtool -K eth0 tso off` in them"
             ));
         }
         if counters.is_empty() {
@@ -187,11 +193,6 @@ impl Show {
         warn(format_args!("{}", text.map_err(|error| Error::Json(error.to_string()))?));
         Ok(())
     }
-}
-
-/// One line to standard error. If nobody reads there, nobody can be told.
-fn warn(line: Arguments) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Nanoseconds as seconds, with six digits or nine after the point.
