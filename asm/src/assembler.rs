@@ -103,12 +103,6 @@ impl Assembler {
         arsh arsh32 Arsh "s>>=";
     }
 
-    /// `dst = -dst`, 64 bits.
-    #[track_caller]
-    pub fn neg(&mut self, dst: Reg, why: impl Into<Why>) {
-        self.emit(Insn::Neg { width: Width::W64, dst }, why);
-    }
-
     /// The low 16 bits of `dst`, from network to host order or back; the rest becomes zero.
     #[track_caller]
     pub fn be16(&mut self, dst: Reg, why: impl Into<Why>) {

@@ -40,14 +40,7 @@ pub struct Outcome {
 impl Outcome {
     /// The verdict's name in the kernel. Unknown ones are dropped by it (`xdp_warn_action`).
     pub fn action(&self) -> &'static str {
-        match i32::try_from(self.verdict) {
-            Ok(xdp::ABORTED) => "XDP_ABORTED",
-            Ok(xdp::DROP) => "XDP_DROP",
-            Ok(xdp::PASS) => "XDP_PASS",
-            Ok(xdp::TX) => "XDP_TX",
-            Ok(xdp::REDIRECT) => "XDP_REDIRECT",
-            _ => "unknown",
-        }
+        i32::try_from(self.verdict).ok().and_then(xdp::action).unwrap_or("unknown")
     }
 }
 
