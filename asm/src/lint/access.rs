@@ -26,7 +26,7 @@ impl Machine<'_> {
                 self.packet(state, addr, mem.off.into(), size, Way::Read)?;
                 let off = (addr.off + i32::from(mem.off)) as u32;
                 let field = (addr.id == 0).then_some(Field { off, len: size, swapped: false });
-                Ok(Value::Scalar(Scalar { field, ..Scalar::loaded(mem.size.bytes()) }))
+                Ok(Value::Scalar(Scalar::loaded(mem.size.bytes()).of(field)))
             }
             Value::Looked { map, off } => {
                 self.map_value(map, off + i32::from(mem.off), size, Way::Read)?;
@@ -50,7 +50,7 @@ impl Machine<'_> {
             }
             Value::Packet(addr) => {
                 let bytes = self.packet(state, addr, mem.off.into(), size, Way::Write)?;
-                state.headers.forget(bytes.start, bytes.end);
+                state.forget(bytes.start, bytes.end);
                 Ok(())
             }
             Value::Looked { map, off } => {

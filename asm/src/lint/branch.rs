@@ -5,7 +5,7 @@ use super::scalar::Scalar;
 use super::state::State;
 use super::value::{PacketAddr, Value};
 use crate::insn::Width;
-use crate::reg::{Cond, Operand, Reg, Test};
+use crate::reg::{AnyReg, Cond, Operand, Reg, Test};
 
 /// The longest packet that offsets are tracked in (`MAX_PACKET_OFF`).
 const MAX_PACKET_OFF: u32 = 0xffff;
@@ -36,18 +36,33 @@ pub(super) fn branch(state: &State, width: Width, test: Test) -> Checked<Ways> {
             }
         }
         (Value::Packet(addr), Value::PacketEnd) if width == Width::W64 => match test.cond {
-            Cond::Gt => Ok(bound(state, addr, false)),
-            Cond::Le => Ok(bound(state, addr, true)),
-            Cond::Ge | Cond::Lt => Ok(both(state)),
+            Cond::Gt | Cond::Ge => Ok(bound(state, test.dst, addr, test.cond == Cond::Gt).turned()),
+            Cond::Le | Cond::Lt => Ok(bound(state, test.dst, addr, test.cond == Cond::Le)),
             _ => compared(left),
         },
-        (Value::PacketEnd, Value::Packet(addr)) if width == Width::W64 => match test.cond {
-            Cond::Lt => Ok(bound(state, addr, false)),
-            Cond::Ge => Ok(bound(state, addr, true)),
-            Cond::Gt | Cond::Le => Ok(both(state)),
-            _ => compared(left),
-        },
+        (Value::PacketEnd, Value::Packet(addr)) if width == Width::W64 => {
+            match (test.cond, test.src) {
+                (Cond::Lt | Cond::Le, Operand::Reg(reg)) => {
+                    Ok(bound(state, reg, addr, test.cond == Cond::Lt).turned())
+                }
+                (Cond::Ge | Cond::Gt, Operand::Reg(reg)) => {
+                    Ok(bound(state, reg, addr, test.cond == Cond::Ge))
+                }
+                _ => compared(left),
+            }
+        }
         (Value::Scalar(_), other) | (other, _) => compared(other),
+    }
+}
+
+impl Ways {
+    /// The other way round.
+    fn turned(self) -> Self {
+        match self {
+            Self::Taken => Self::Not,
+            Self::Not => Self::Taken,
+            Self::Either { taken, not } => Self::Either { taken: not, not: taken },
+        }
     }
 }
 
@@ -85,21 +100,24 @@ fn null_check(state: &State, map: u32, id: u32, taken_is_null: bool) -> Ways {
     }
 }
 
-/// A packet address is compared with `data_end`: on one way it is known not to be beyond it.
-fn bound(state: &State, addr: PacketAddr, on_taken: bool) -> Ways {
-    let (mut good, other) = (state.clone(), state.clone());
-    let len = u32::try_from(addr.off).ok().filter(|off| off + addr.max <= MAX_PACKET_OFF);
-    for value in good.values_mut() {
+/// A packet address is compared with `data_end`, and the jump is taken if it is not beyond it: on that way
+/// its bytes are known to be there, if the comparison is `exact`. On the other the register is of no more
+/// use: since 5.11 kernels give access to nothing by it (`mark_pkt_end`), and take it to be beyond the
+/// end even after it was moved back.
+fn bound(state: &State, reg: AnyReg, addr: PacketAddr, exact: bool) -> Ways {
+    let (mut inside, mut beyond) = (state.clone(), state.clone());
+    let len = u32::try_from(addr.off).ok().filter(|off| exact && off + addr.max <= MAX_PACKET_OFF);
+    for value in inside.values_mut() {
         if let (Value::Packet(place), Some(len)) = (value, len) {
             if place.id == addr.id {
                 place.checked = place.checked.max(len);
             }
         }
     }
-    match on_taken {
-        true => either(good, other),
-        false => either(other, good),
+    if let Some(reg) = Reg::new(reg.number()) {
+        beyond.set(reg, Value::Void);
     }
+    either(inside, beyond)
 }
 
 fn numbers(state: &State, width: Width, test: Test, a: Scalar, b: Scalar) -> Ways {
@@ -167,14 +185,14 @@ fn learn(state: &mut State, test: Test, a: Scalar, cond: Cond, value: u64) {
         state.headers.learn(field, value, cond == Cond::Eq);
     }
     let (min, max) = match cond {
-        Cond::Eq => (value, value),
+        Cond::Eq => {
+            return state.set_number(test.dst, Scalar::exactly(value).of(a.field));
+        }
         Cond::Gt => (a.min.max(value.saturating_add(1)), a.max),
         Cond::Ge => (a.min.max(value), a.max),
         Cond::Lt => (a.min, a.max.min(value.saturating_sub(1))),
         Cond::Le => (a.min, a.max.min(value)),
         _ => return,
     };
-    if let Some(reg) = Reg::new(test.dst.number()) {
-        state.set(reg, Value::Scalar(Scalar { min, max, ..a }));
-    }
+    state.set_number(test.dst, a.bounded(min, max));
 }

@@ -15,6 +15,8 @@ const LOOKUP: [u32; 6] = [1, 2, 5, 6, 9, 10];
 const DEVMAP: [u32; 2] = [14, 25];
 /// `BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`
 const RESTRICTED: u32 = 1 << 7 | 1 << 8;
+/// A key must fit on the stack (`MAX_BPF_STACK`).
+const KEY_MAX: u32 = 512;
 /// What `bpf_csum_diff` takes at most before 6.13.
 const CSUM_DIFF_MAX: u64 = 512;
 
@@ -42,6 +44,9 @@ impl Machine<'_> {
     fn lookup(&mut self, state: &State) -> Checked<Value> {
         let map = self.map(state, &LOOKUP)?;
         let key_size = self.maps.get(map as usize).map_or(0, |map| map.key_size);
+        if !(1..=KEY_MAX).contains(&key_size) {
+            return broken(Rule::Map, format!("keys of {key_size} bytes: there is no such map"));
+        }
         self.argument(state, state.get(R2)?, key_size)?;
         self.facts.map(map).looked_up = true;
         Ok(Value::LookedOrNull { map, id: self.new_id() })
@@ -60,9 +65,10 @@ impl Machine<'_> {
     fn csum_diff(&mut self, state: &State) -> Checked<Value> {
         let mut total = 0;
         for (from, len) in [(R1, R2), (R3, R4)] {
-            let Some(size) = number(state, len)?.known().filter(|size| *size <= CSUM_DIFF_MAX)
+            let Some(size) =
+                number(state, len)?.known().filter(|size| *size <= CSUM_DIFF_MAX && size % 4 == 0)
             else {
-                return broken(Rule::Call, format!("{len} is not a length that is known"));
+                return broken(Rule::Call, format!("{len} is not a known number of whole words"));
             };
             total += size;
             match (state.get(from)?, size) {
@@ -72,8 +78,8 @@ impl Machine<'_> {
             }
         }
         number(state, R5)?;
-        if total % 4 != 0 || total > CSUM_DIFF_MAX {
-            return broken(Rule::Call, "takes whole words, and at most 512 bytes");
+        if total > CSUM_DIFF_MAX {
+            return broken(Rule::Call, "takes at most 512 bytes");
         }
         Ok(Value::UNKNOWN)
     }
@@ -84,6 +90,8 @@ impl Machine<'_> {
         }
         number(state, R2)?;
         state.values_mut().filter(|value| value.is_of_packet()).for_each(|v| *v = Value::Void);
+        // What was cut off is zero when it comes back.
+        state.forget(0, u32::MAX);
         Ok(Value::UNKNOWN)
     }
 

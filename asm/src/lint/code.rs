@@ -71,6 +71,11 @@ impl Code {
         self.slots.get(slot)?.as_ref()
     }
 
+    /// The last instruction, with its slot.
+    pub(super) fn last(&self) -> Option<(usize, Insn)> {
+        self.slots.iter().enumerate().rev().find_map(|(slot, insn)| Some((slot, (*insn)?)))
+    }
+
     /// Whether paths can meet here.
     pub(super) fn is_join(&self, slot: usize) -> bool {
         self.joins.get(slot).copied().unwrap_or(false)

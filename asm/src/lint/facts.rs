@@ -7,6 +7,9 @@ use crate::helper::Helper;
 use crate::map::MapShape;
 use crate::xdp;
 
+/// Ranges of verdicts that are told apart.
+const MAX_VERDICTS: usize = 64;
+
 /// Bytes of the packet, by the name of the header field that they belong to; `frame` where the path did
 /// not find out, `l4` for what follows the IP header.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -171,10 +174,20 @@ pub(super) fn touch(ranges: &mut Vec<(u32, u32)>, start: u32, end: u32) {
 
 impl Verdicts {
     pub(super) fn add(&mut self, min: u64, max: u64) {
-        if !self.0.iter().any(|(from, to)| *from <= min && max <= *to) {
-            self.0.retain(|(from, to)| !(min <= *from && *to <= max));
-            let place = self.0.partition_point(|old| *old < (min, max));
-            self.0.insert(place, (min, max));
+        let mut new = (min, max);
+        self.0.retain(|old| {
+            let apart = old.1 < new.0 || new.1 < old.0;
+            if !apart {
+                new = (old.0.min(new.0), old.1.max(new.1));
+            }
+            apart
+        });
+        let place = self.0.partition_point(|old| *old < new);
+        self.0.insert(place, new);
+        if let (true, Some(first), Some(last)) =
+            (self.0.len() > MAX_VERDICTS, self.0.first(), self.0.last())
+        {
+            self.0 = vec![(first.0, last.1)];
         }
     }
 }
@@ -232,7 +245,7 @@ impl fmt::Display for Verdicts {
             match (min == max).then(|| i32::try_from(*min).ok().and_then(xdp::action)).flatten() {
                 Some(action) => f.write_str(action)?,
                 None if min == max => write!(f, "{min}")?,
-                None if *max == u64::MAX => write!(f, "any number")?,
+                None if (*min, *max) == (0, u32::MAX.into()) => write!(f, "any number")?,
                 None => write!(f, "{min}..={max}")?,
             }
         }

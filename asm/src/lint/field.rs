@@ -22,10 +22,16 @@ impl Field {
         op == AluOp::And && other.known().is_some_and(|mask| mask & all == all)
     }
 
+    /// Whether some of its bytes are in `start..end`.
+    pub(super) fn meets(self, start: u32, end: u32) -> bool {
+        start < self.off + self.len && self.off < end
+    }
+
     /// The value in host order, where the register holds `value`.
     fn host_order(self, value: u64) -> u64 {
         match (self.swapped, self.len) {
-            (false, 2) => u64::from((value as u16).swap_bytes()),
+            // More than it can hold stays so.
+            (false, 2) if value <= u16::MAX.into() => u64::from((value as u16).swap_bytes()),
             _ => value,
         }
     }
@@ -65,14 +71,15 @@ impl Headers {
 
     /// The packet's bytes `start..end` were written: what was known of them is no more.
     pub(super) fn forget(&mut self, start: u32, end: u32) {
-        let hit = |off, len| start < off + len && off < end;
+        let hit = |off, len| Field { off, len, swapped: false }.meets(start, end);
         if hit(12, 2) {
             self.ethertype = None;
         }
         if hit(IP, 1) {
             self.version = None;
         }
-        if hit(20, 1) || hit(23, 1) {
+        // Where it stands, the EtherType tells.
+        if hit(20, 1) || hit(23, 1) || hit(12, 2) {
             self.protocol = None;
         }
     }

@@ -44,7 +44,9 @@ impl State {
             }
             Some(Value::Void) => broken(
                 Rule::Uninitialised,
-                format!("{reg} is read, but a call has made void what was there"),
+                format!(
+                    "{reg} is read, but what was there is void: of before a call, or beyond data_end"
+                ),
             ),
             Some(value) => Ok(*value),
         }
@@ -65,10 +67,27 @@ impl State {
         }
     }
 
+    /// Puts a number in the place of another.
+    pub(super) fn set_number(&mut self, reg: AnyReg, number: Scalar) {
+        if let Some(reg) = Reg::new(reg.number()) {
+            self.set(reg, Value::Scalar(number));
+        }
+    }
+
     /// Everything that holds a value.
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut Value> {
         let spilled = self.stack.iter_mut().filter_map(|slot| slot.spilled.as_mut());
         self.registers.iter_mut().chain(spilled)
+    }
+
+    /// The packet's bytes `start..end` are no more what they were: nothing that was read there tells what is.
+    pub(super) fn forget(&mut self, start: u32, end: u32) {
+        self.headers.forget(start, end);
+        for value in &mut self.registers {
+            if let Value::Scalar(scalar) = value {
+                scalar.field = scalar.field.filter(|field| !field.meets(start, end));
+            }
+        }
     }
 
     /// Whether all that can happen from `other` can happen from `self` too, at this slot. What matters is

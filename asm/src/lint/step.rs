@@ -13,6 +13,9 @@ use crate::reg::{Operand, R0, Reg};
 /// Addresses are not moved further than this from where they were.
 const MAX_OFF: i64 = 0xffff;
 
+/// How many maps a program may have (`MAX_USED_MAPS`).
+const MAX_MAPS: usize = 64;
+
 /// Steps through instructions and notes what they do.
 pub(super) struct Machine<'a> {
     pub(super) maps: &'a [MapShape],
@@ -47,7 +50,7 @@ impl<'a> Machine<'a> {
                 let field = field.filter(|f| u32::from(*bits) == 8 * f.len && !f.swapped);
                 let swapped = *order == ByteOrder::Big;
                 let field = field.map(|field| Field { swapped, ..field });
-                state.set(*dst, Value::Scalar(Scalar { field, ..Scalar::UNKNOWN }));
+                state.set(*dst, Value::Scalar(Scalar::UNKNOWN.of(field)));
             }
             Insn::Load { dst, mem } => {
                 let value = self.load(state, *mem)?;
@@ -60,8 +63,11 @@ impl<'a> Machine<'a> {
             Insn::LoadImm64 { dst, imm } => state.set(*dst, Value::Scalar(Scalar::exactly(*imm))),
             Insn::LoadMap { dst, map } => {
                 let count = self.maps.len();
-                if map.get() as usize >= count {
-                    let what = format!("map {} of {count} is not in the list", map.get());
+                if map.get() as usize >= count.min(MAX_MAPS) {
+                    let what = format!(
+                        "map {} of {count} is not in the list, or beyond the {MAX_MAPS} that kernels take",
+                        map.get()
+                    );
                     return broken(Rule::Map, what);
                 }
                 self.facts.map(map.get());
@@ -81,8 +87,13 @@ impl<'a> Machine<'a> {
         match state.get(R0)? {
             Value::Scalar(verdict) => {
                 // The kernel looks at the low half only.
-                let verdict = verdict.moved(Width::W32);
-                self.facts.verdicts.add(verdict.min, verdict.max);
+                let low = u64::from(u32::MAX);
+                let (min, max) = match verdict.known() {
+                    Some(value) => (value & low, value & low),
+                    None if verdict.max <= low => (verdict.min, verdict.max),
+                    None => (0, low),
+                };
+                self.facts.verdicts.add(min, max);
                 Ok(())
             }
             other => broken(Rule::PointerLeak, format!("returns {}", other.kind())),
@@ -115,6 +126,10 @@ impl<'a> Machine<'a> {
             (Value::Scalar(by), at) if width == Width::W64 && op == AluOp::Add => {
                 self.moved(at, by)
             }
+            (Value::Stack(_), Value::Scalar(_)) if op == AluOp::Sub => broken(
+                Rule::PointerArithmetic,
+                "subtracts from an address on the stack, which no kernel takes: add a negative number",
+            ),
             (at, Value::Scalar(by)) if width == Width::W64 && op == AluOp::Sub => {
                 match by.known() {
                     Some(by) => self.moved(at, Scalar::exactly(by.wrapping_neg())),

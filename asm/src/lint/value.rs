@@ -7,7 +7,7 @@ use super::scalar::Scalar;
 pub(super) enum Value {
     /// Nothing was put there.
     Unset,
-    /// A call, or a change of the packet's length, has made it void.
+    /// A call, a change of the packet's length, or that it was found beyond `data_end`, has made it void.
     Void,
     /// A number.
     Scalar(Scalar),

@@ -4,11 +4,13 @@ use super::Report;
 use super::branch::{Ways, branch};
 use super::code::Code;
 use super::facts::Loop;
-use super::finding::{Finding, Rule};
+use super::finding::{Checked, Finding, Rule, broken};
 use super::state::State;
 use super::step::Machine;
+use super::value::Value;
 use crate::insn::Insn;
 use crate::map::MapShape;
+use crate::reg::Mem;
 
 /// Steps that are walked at most. The kernel's limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_STEPS: u64 = 500_000;
@@ -55,6 +57,8 @@ struct Walk<'a> {
     machine: Machine<'a>,
     findings: Vec<Finding>,
     seen: Vec<bool>,
+    /// Loads: whether of the context.
+    of_context: Vec<Option<bool>>,
     done: Vec<Vec<Done>>,
     path: Vec<Open>,
 }
@@ -82,10 +86,12 @@ pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
         machine: Machine::new(maps),
         findings: Vec::new(),
         seen: vec![false; code.len()],
+        of_context: vec![None; code.len()],
         done: (0..code.len()).map(|_| Vec::new()).collect(),
         path: Vec::new(),
     };
     let rest = walk.all();
+    walk.find_open_end();
     walk.find_unreachable();
     let mut facts = walk.machine.facts;
     facts.maps.resize(maps.len(), Default::default());
@@ -188,12 +194,28 @@ impl Walk<'_> {
                 }
             }),
             Insn::Exit => self.machine.exit(state).map(|()| Next::End),
+            Insn::Load { mem, .. } => self
+                .one_kind(slot, mem, state)
+                .and_then(|()| self.machine.step(state, &insn).map(|()| Next::To(next))),
             _ => self.machine.step(state, &insn).map(|()| Next::To(next)),
         };
         done.unwrap_or_else(|(rule, what)| {
             self.find(slot, rule, what);
             Next::End
         })
+    }
+
+    /// The kernel turns a load of the context into another: it must be one on all paths
+    /// (`save_aux_ptr_type`).
+    fn one_kind(&mut self, slot: usize, mem: Mem, state: &State) -> Checked<()> {
+        let of_context = state.get(mem.base)? == Value::Ctx;
+        match self.of_context[slot].replace(of_context) {
+            Some(before) if before != of_context => broken(
+                Rule::Context,
+                "reads the context on one path, and something else on another",
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Paths can meet here: what was walked before is not walked again.
@@ -219,6 +241,17 @@ impl Walk<'_> {
         }
     }
 
+    /// Kernels do not ask whether a conditional jump is always taken (`check_subprogs`).
+    fn find_open_end(&mut self) {
+        if let Some((slot, Insn::Branch { .. })) = self.code.last() {
+            self.find(
+                slot,
+                Rule::NoExit,
+                "the last instruction must be an exit or a plain jump".into(),
+            );
+        }
+    }
+
     /// Only of a program that is well otherwise: a path that ends in a finding leaves what follows unseen.
     fn find_unreachable(&mut self) {
         if !self.findings.is_empty() {
@@ -228,9 +261,6 @@ impl Walk<'_> {
             if self.code.get(slot).is_some() && !self.seen[slot] {
                 self.find(slot, Rule::Unreachable, "no path comes here: remove it".into());
             }
-        }
-        if self.code.len() == 0 {
-            self.find(0, Rule::NoExit, "there is no instruction".into());
         }
     }
 }
