@@ -176,7 +176,7 @@ fn an_impostor() {
             let index = rtnl.link("veth-c").expect("links").expect("the veth").ifindex;
             rtnl.set_xdp(index, Some(&impostor), XdpMode::Native, None).expect("put on");
         });
-        caught(lab, &[("ports", "runs on veth-c, port of br0")]);
+        caught(lab, &[("elsewhere", ", port of br0")]);
         lab.ok_in(HOST, &["ip", "link", "set", "veth-c", "xdp", "off"]);
         clean(lab);
         // With our maps, wherever it runs.

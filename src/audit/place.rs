@@ -86,7 +86,7 @@ fn by_link(expected: &Expected, place: &Place) -> Hold {
         Ok(info) => info,
         Err(error) => return (None, Err(unheld(error.to_string()))),
     };
-    let LinkInfo { id, prog_id, ifindex } = info;
+    let LinkInfo { id, prog_id, ifindex, .. } = info;
     let runs = place.running.is_some_and(|xdp| xdp.prog_id == prog_id);
     let hold = match runs && ifindex == expected.at.ifindex {
         true => Ok(format!("link {id}")),
