@@ -4,6 +4,7 @@
 //! The tag proves what the kernel was given, the translated instructions what it made of that. What the
 //! kernel does not let be seen is not taken for right.
 
+mod blinding;
 mod expected;
 mod finding;
 mod known;
@@ -11,6 +12,7 @@ mod others;
 mod pins;
 mod place;
 mod program;
+mod registers;
 mod slot;
 #[cfg(test)]
 mod tests;
