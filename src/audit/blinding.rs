@@ -26,8 +26,9 @@ const JMP32: u8 = 0x06;
 const ALU64: u8 = 0x07;
 /// In a register's source bit.
 const SRC_REG: u8 = 0x08;
-/// The kernel's own scratch register (include/linux/filter.h, `BPF_REG_AX`). No program can name it.
-const AX: u8 = 11;
+/// The last register that a program can name. Of those above the kernel has one for itself
+/// (include/linux/filter.h, `BPF_REG_AX`): 11, or 12 in kernels of 7.x.
+const R10: u8 = 10;
 
 /// A program without its blinding.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,18 +64,30 @@ pub fn undo(kernels: &[Slot]) -> Plain {
     }
 }
 
-/// `ax = a; ax ^= b`: the constant, and whether it is one of 64 bits.
-fn hidden(slots: &[Slot]) -> Option<(i32, bool)> {
+/// A constant in two halves.
+#[derive(Clone, Copy)]
+struct Hidden {
+    imm: i32,
+    /// Made for an operation of 64 bits.
+    wide: bool,
+    /// The scratch register that it gets to.
+    ax: u8,
+}
+
+/// `ax = a; ax ^= b`
+fn hidden(slots: &[Slot]) -> Option<Hidden> {
     let &[mov, xor] = slots.first_chunk()?;
-    let of_ax = |slot: Slot, code| slot == Slot { code, dst: AX, imm: slot.imm, ..Slot::default() };
+    let ax = mov.dst;
+    let is = |slot: Slot, code| slot == Slot { code, dst: ax, imm: slot.imm, ..Slot::default() };
     let wide = mov.code == MOV64_K;
     let codes = if wide { (MOV64_K, XOR64_K) } else { (MOV32_K, XOR32_K) };
-    (of_ax(mov, codes.0) && of_ax(xor, codes.1)).then_some((mov.imm ^ xor.imm, wide))
+    let fits = ax > R10 && is(mov, codes.0) && is(xor, codes.1);
+    fits.then_some(Hidden { imm: mov.imm ^ xor.imm, wide, ax })
 }
 
 /// An instruction with a constant: what it was, and the length of what stands for it.
 fn constant(slots: &[Slot]) -> Option<(Slot, usize)> {
-    let (imm, wide) = hidden(slots)?;
+    let Hidden { imm, wide, ax } = hidden(slots)?;
     let user = *slots.get(2)?;
     let code = match (user.code & CLASS, wide) {
         (STX, true) => user.code & !1,
@@ -83,23 +96,24 @@ fn constant(slots: &[Slot]) -> Option<(Slot, usize)> {
         }
         _ => return None,
     };
-    (user.src == AX && user.dst != AX && user.imm == 0)
+    (user.src == ax && user.dst <= R10 && user.imm == 0)
         .then_some((Slot { code, src: 0, imm, ..user }, 3))
 }
 
 /// A constant of 64 bits, which also an address of a map is: the upper half, then the lower.
 fn wide(slots: &[Slot]) -> Option<(Vec<Slot>, usize)> {
-    let (high, true) = hidden(slots)? else { return None };
+    let (high, low) = (hidden(slots)?, hidden(slots.get(4..)?)?);
     let &[shift, mov] = slots.get(2..)?.first_chunk()?;
-    let (low, false) = hidden(slots.get(4..)?)? else { return None };
-    let clears = Slot { code: MOV32_X, dst: AX, src: AX, off: 0, imm: 1 };
+    let ax = high.ax;
+    let clears = Slot { code: MOV32_X, dst: ax, src: ax, off: 0, imm: 1 };
     let len = if slots.get(6) == Some(&clears) { 8 } else { 7 };
-    let from_ax = |code| Slot { code, dst: mov.dst, src: AX, ..Slot::default() };
-    let fits = shift == Slot { code: LSH64_K, dst: AX, imm: 32, ..Slot::default() }
+    let from_ax = |code| Slot { code, dst: mov.dst, src: ax, ..Slot::default() };
+    let fits = (high.wide, low.wide, low.ax) == (true, false, ax)
+        && shift == Slot { code: LSH64_K, dst: ax, imm: 32, ..Slot::default() }
         && mov == from_ax(MOV64_X)
         && *slots.get(len - 1)? == from_ax(OR64_X);
-    let load = Slot { code: LDDW, dst: mov.dst, imm: low, ..Slot::default() };
-    fits.then_some((vec![load, Slot { imm: high, ..Slot::default() }], len))
+    let load = Slot { code: LDDW, dst: mov.dst, imm: low.imm, ..Slot::default() };
+    fits.then_some((vec![load, Slot { imm: high.imm, ..Slot::default() }], len))
 }
 
 /// Counts distances in the plain slots; `None` if a jump lands in what stands for one of them.

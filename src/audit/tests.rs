@@ -23,7 +23,8 @@ struct Ways {
     inlines: bool,
     masks: bool,
     clears: bool,
-    blinds: bool,
+    /// With this scratch register.
+    blinds: Option<u8>,
     hides: bool,
 }
 
@@ -121,29 +122,32 @@ impl Ways {
             None => slot,
         };
         let made = made.into_iter().enumerate().map(land).collect();
-        if self.blinds { blind(made, starts, self.clears) } else { (made, starts) }
+        match self.blinds {
+            Some(ax) => blind(made, starts, self.clears, ax),
+            None => (made, starts),
+        }
     }
 }
 
 /// As the kernel does it (kernel/bpf/core.c, `bpf_jit_blind_constants`): each constant on its own, then all
 /// jumps anew. Addresses of maps are constants by then.
-fn blind(plain: Vec<Slot>, starts: Vec<u32>, clears: bool) -> (Vec<Slot>, Vec<u32>) {
+fn blind(plain: Vec<Slot>, starts: Vec<u32>, clears: bool, ax: u8) -> (Vec<Slot>, Vec<u32>) {
     const RANDOM: i32 = 0x5a5a_a5a5;
-    let hide = |imm: i32, mov, xor| [raw(mov, 11, 0, 0, RANDOM ^ imm), raw(xor, 11, 0, 0, RANDOM)];
+    let hide = |imm: i32, mov, xor| [raw(mov, ax, 0, 0, RANDOM ^ imm), raw(xor, ax, 0, 0, RANDOM)];
     let (mut made, mut begins) = (Vec::<Slot>::new(), Vec::new());
     let mut slots = plain.iter();
     while let Some(slot) = slots.next() {
         begins.push(made.len());
-        let user = |code| Slot { code, src: 11, imm: 0, ..*slot };
+        let user = |code| Slot { code, src: ax, imm: 0, ..*slot };
         match (slot.code, slot.code & 7) {
             (0x18, _) => {
                 slots.next();
                 begins.push(made.len());
                 made.extend(hide(-30_000, 0xb7, 0xa7));
-                made.extend([raw(0x67, 11, 0, 0, 32), raw(0xbf, slot.dst, 11, 0, 0)]);
+                made.extend([raw(0x67, ax, 0, 0, 32), raw(0xbf, slot.dst, ax, 0, 0)]);
                 made.extend(hide(0x1000 + slot.imm, 0xb4, 0xa4));
-                made.extend(clears.then_some(raw(0xbc, 11, 11, 0, 1)));
-                made.push(raw(0x4f, slot.dst, 11, 0, 0));
+                made.extend(clears.then_some(raw(0xbc, ax, ax, 0, 1)));
+                made.push(raw(0x4f, slot.dst, ax, 0, 0));
             }
             (0xb7 | 0xb4, _) if slot.imm == 0 => made.push(raw(0xaf, slot.dst, slot.dst, 0, 0)),
             // Neither are constants: `exit`, calls, `goto`, byte swaps, `neg`.
@@ -200,12 +204,12 @@ fn map_with(
 }
 
 fn all_ways() -> impl Iterator<Item = Ways> {
-    (0..32).map(|bits| Ways {
+    (0..48).map(|bits| Ways {
         inlines: bits & 1 != 0,
         masks: bits & 2 != 0,
         clears: bits & 4 != 0,
-        blinds: bits & 8 != 0,
-        hides: bits & 16 != 0,
+        hides: bits & 8 != 0,
+        blinds: [None, Some(11), Some(12)][bits / 16],
     })
 }
 
@@ -291,7 +295,7 @@ fn a_difference_is_named_and_the_rest_goes_on() {
     assert_eq!(cut[0].kernels, "nothing");
     assert_eq!((long[0].ours.as_str(), long[0].at), ("nothing", slots.len()));
     // A constant that is another under its blinding.
-    let (slots, _) = Ways { blinds: true, ..Ways::default() }.translate(&program);
+    let (slots, _) = Ways { blinds: Some(11), ..Ways::default() }.translate(&program);
     let hidden = (2..slots.len() - 2).filter(|at| {
         let code = |at: usize| slots[at].code;
         let hides = matches!((code(*at), code(at + 1)), (0xb7, 0xa7) | (0xb4, 0xa4));
