@@ -67,6 +67,19 @@ fn a_filter_of_tc() {
         let add = ["tc", "filter", "add", "dev", "veth-b", "parent", "7:"];
         lab.ok_in(HOST, &[&add[..], &["bpf"], &object].concat());
         caught(lab, &[("others", "tc 7:0: program")]);
+        // On a class of it, which has filters of its own.
+        let class = ["tc", "class", "add", "dev", "veth-b", "parent", "7:", "classid", "7:1"];
+        let class = [&class[..], &["htb", "rate", "1gbit"]].concat();
+        match qdisc {
+            Some("htb") => {
+                lab.ok_in(HOST, &class);
+                let add = ["tc", "filter", "add", "dev", "veth-b", "parent", "7:1", "bpf"];
+                lab.ok_in(HOST, &[&add[..], &object].concat());
+                caught(lab, &[("others", "tc 7:0: program"), ("others", "tc 7:1: program")]);
+                lab.ok_in(HOST, &["tc", "filter", "del", "dev", "veth-b", "parent", "7:1"]);
+            }
+            _ => not_tried("a_filter_of_tc: a class", "the kernel has no htb"),
+        }
         // And as an action of it.
         let add = [&add[..], &["prio", "1", "bpf"], &object, &["action", "bpf"], &object].concat();
         match lab.run_in(HOST, &add) {
@@ -163,7 +176,7 @@ fn an_impostor() {
             let index = rtnl.link("veth-c").expect("links").expect("the veth").ifindex;
             rtnl.set_xdp(index, Some(&impostor), XdpMode::Native, None).expect("put on");
         });
-        caught(lab, &[("ports", "runs on veth-c, port of br0")]);
+        caught(lab, &[("elsewhere", ", port of br0")]);
         lab.ok_in(HOST, &["ip", "link", "set", "veth-c", "xdp", "off"]);
         clean(lab);
         // With our maps, wherever it runs.

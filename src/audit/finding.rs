@@ -58,6 +58,11 @@ impl Finding {
         Self { verdict: Verdict::Unknown, ..Self::deviates(check, found, means, remedy) }
     }
 
+    /// Just this, if nothing else was found.
+    pub fn or_ok(findings: Vec<Self>, check: &'static str, found: String) -> Vec<Self> {
+        if findings.is_empty() { vec![Self::ok(check, found)] } else { findings }
+    }
+
     /// Whether it is as it should be.
     pub fn is_ok(&self) -> bool {
         self.verdict == Verdict::Ok

@@ -1,13 +1,12 @@
-//! What the kernel is known to make of an instruction of ours (kernel/bpf/verifier.c, `bpf_check`;
+//! What the kernel is known to make of an instruction of ours, but for its [blinding](super::blinding) (kernel/bpf/verifier.c, `bpf_check`;
 //! net/core/filter.c, `xdp_convert_ctx_access`; the maps' `map_gen_lookup`).
 
 use xhop_asm::insn::BPF_PSEUDO_MAP_FD;
 use xhop_asm::programs::Shipped;
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{
-    Helper, Insn, MapDecl, MapIndex, MapKind, Mem, Operand, R0, R1, R2, R3, R4, R5, Reg, Slot,
-};
+use xhop_asm::{Helper, Insn, MapDecl, MapIndex, MapKind, Mem, R0, R1, R2, Reg, Slot};
 
+use super::registers::{Holds, Registers, written};
 use super::slot;
 use crate::sys::kallsyms::Functions;
 
@@ -27,13 +26,7 @@ const MOV64_K: u8 = 0xb7;
 const MOV64_X: u8 = 0xbf;
 const MOV32_K: u8 = 0xb4;
 const MOV32_X: u8 = 0xbc;
-const XOR64_K: u8 = 0xa7;
-const XOR32_K: u8 = 0xa4;
 const XOR64_X: u8 = 0xaf;
-/// In a register's source bit.
-const SRC_REG: u8 = 0x08;
-/// The kernel's own scratch register (include/linux/filter.h, `BPF_REG_AX`).
-const AX: u8 = 11;
 /// `off` of a move that turns a per-CPU offset into an address (include/linux/filter.h).
 const BPF_ADDR_PERCPU: i16 = -1;
 /// More than the bytes before a hash map's key in its element on any kernel (`struct htab_elem`).
@@ -61,72 +54,6 @@ pub enum How {
 /// What stands for an instruction: how, and how many slots.
 pub type Known = (How, usize);
 
-/// What a register holds, as far as it decides about translations.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Holds {
-    Context,
-    Map(MapIndex),
-}
-
-/// What the registers hold, followed in the order of the listing.
-#[derive(Clone, Copy, Debug)]
-pub struct Registers([Option<Holds>; 10]);
-
-impl Registers {
-    /// At the program's entry: the context is in `r1`.
-    pub fn at_entry() -> Self {
-        let mut registers = Self([None; 10]);
-        registers.set(R1, Some(Holds::Context));
-        registers
-    }
-
-    fn get(&self, number: u8) -> Option<Holds> {
-        self.0.get(usize::from(number)).copied().flatten()
-    }
-
-    fn set(&mut self, reg: Reg, holds: Option<Holds>) {
-        if let Some(register) = self.0.get_mut(usize::from(reg.number())) {
-            *register = holds;
-        }
-    }
-
-    /// After this instruction.
-    pub fn after(&mut self, insn: Insn) {
-        match insn {
-            Insn::LoadMap { dst, map } => self.set(dst, Some(Holds::Map(map))),
-            Insn::Alu { op: xhop_asm::AluOp::Mov, dst, src: Operand::Reg(src), .. } => {
-                self.set(dst, self.get(src.number()));
-            }
-            Insn::Call { .. } => {
-                for lost in [R0, R1, R2, R3, R4, R5] {
-                    self.set(lost, None);
-                }
-            }
-            other => {
-                if let Some(dst) = written(other) {
-                    self.set(dst, None);
-                }
-            }
-        }
-    }
-}
-
-/// The register that an instruction sets, but for calls.
-fn written(insn: Insn) -> Option<Reg> {
-    match insn {
-        Insn::Alu { dst, .. }
-        | Insn::Neg { dst, .. }
-        | Insn::MoveSigned { dst, .. }
-        | Insn::Endian { dst, .. }
-        | Insn::Swap { dst, .. }
-        | Insn::Load { dst, .. }
-        | Insn::LoadSigned { dst, .. }
-        | Insn::LoadImm64 { dst, .. }
-        | Insn::LoadMap { dst, .. } => Some(dst),
-        _ => None,
-    }
-}
-
 /// What is known of this kernel and these maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel<'a> {
@@ -136,6 +63,8 @@ pub struct Kernel<'a> {
     pub map_ids: &'a [u32],
     /// Where the kernel's functions are.
     pub functions: &'a Functions,
+    /// Whether the program's constants were hidden in random numbers.
+    pub blinded: bool,
 }
 
 /// Functions that do a helper's work, by map.
@@ -167,14 +96,22 @@ impl Kernel<'_> {
                 };
                 self.call(helper, map, slots)
             }
-            other => same(other, slots).or_else(|| blinded(other, slots)),
+            other if self.blinded && zeroed(other, slots) => Some((How::Blinded, 1)),
+            other => same(other, slots),
         }
     }
 
     fn map_load(&self, dst: Reg, map: MapIndex, slots: &[Slot]) -> Option<Known> {
         let id = *self.map_ids.get(map.get() as usize)? as i32;
         let load = Slot { code: LDDW, dst: dst.number(), src: BPF_PSEUDO_MAP_FD, off: 0, imm: id };
-        slots.starts_with(&[load, Slot::default()]).then_some((How::Map, 2))
+        if slots.starts_with(&[load, Slot::default()]) {
+            return Some((How::Map, 2));
+        }
+        // The kernel can't tell any more that this constant is the map's address.
+        let &[first, second] = slots.first_chunk()?;
+        let constant = first == Slot { src: 0, imm: first.imm, ..load }
+            && second == Slot { imm: second.imm, ..Slot::default() };
+        (self.blinded && constant).then_some((How::Hidden, 2))
     }
 
     fn call(&self, helper: Helper, map: Option<&MapDecl>, slots: &[Slot]) -> Option<Known> {
@@ -187,7 +124,8 @@ impl Kernel<'_> {
                 }
             }
             (Helper::MAP_LOOKUP_ELEM, Some((MapKind::PercpuArray, map))) => {
-                percpu_lookup(map, slots).or_else(|| self.function(&PERCPU_LOOKUP, slots))
+                percpu_lookup(map, slots, self.blinded)
+                    .or_else(|| self.function(&PERCPU_LOOKUP, slots))
             }
             (Helper::REDIRECT_MAP, Some((MapKind::DevmapHash, _))) => {
                 self.function(&REDIRECT, slots)
@@ -266,7 +204,7 @@ fn is_hash_lookup(map: &MapDecl, slots: &[Slot]) -> bool {
 }
 
 /// `percpu_array_map_gen_lookup` (kernels from 6.10), with or without Spectre's mask.
-fn percpu_lookup(map: &MapDecl, slots: &[Slot]) -> Option<Known> {
+fn percpu_lookup(map: &MapDecl, slots: &[Slot], blinded: bool) -> Option<Known> {
     let (r0, r1, r2) = (R0.number(), R1.number(), R2.number());
     let masked = slots.get(3).is_some_and(|slot| slot.code == AND32_K);
     let pointers = slots.first().map_or(0, |slot| slot.imm);
@@ -287,37 +225,17 @@ fn percpu_lookup(map: &MapDecl, slots: &[Slot]) -> Option<Known> {
         slot(LDX_U64, r0, r0, 0, 0),
         slot(MOV64_X, r0, r0, BPF_ADDR_PERCPU, 0),
         slot(JA, 0, 0, 1, 0),
-        slot(MOV64_K, r0, 0, 0, 0),
+        if blinded { slot(XOR64_X, r0, r0, 0, 0) } else { slot(MOV64_K, r0, 0, 0, 0) },
     ]);
     slots.starts_with(&lookup).then_some((How::Inlined, lookup.len()))
 }
 
-/// `bpf_jit_blind_insn`: the immediate, xored with a random number, by way of a scratch register.
-fn blinded(insn: Insn, slots: &[Slot]) -> Option<Known> {
-    let &[ours] = slot::of(insn).as_slice() else { return None };
-    let zeroed =
-        Slot { code: XOR64_X | ours.code & 0x07, dst: ours.dst, src: ours.dst, ..Slot::default() };
-    if matches!(ours.code, MOV64_K | MOV32_K) && ours.imm == 0 {
-        return (slots.first() == Some(&zeroed)).then_some((How::Blinded, 1));
-    }
-    let code = match insn {
-        Insn::Alu { src: Operand::Imm(_), .. } => ours.code | SRC_REG,
-        Insn::Branch { test, .. } if matches!(test.src, Operand::Imm(_)) => ours.code | SRC_REG,
-        Insn::Store { src: Operand::Imm(_), .. } => ours.code | 1,
-        _ => return None,
-    };
-    let &[mov, xor, last] = slots.first_chunk()?;
-    let scratch = matches!((mov.code, xor.code), (MOV64_K, XOR64_K) | (MOV32_K, XOR32_K));
-    let of_ax =
-        |slot: Slot| slot == Slot { code: slot.code, dst: AX, imm: slot.imm, ..Slot::default() };
-    let jumps = matches!(insn, Insn::Branch { .. });
-    let off = if jumps { last.off } else { ours.off };
-    let fits = scratch
-        && of_ax(mov)
-        && of_ax(xor)
-        && mov.imm ^ xor.imm == ours.imm
-        && last == (Slot { code, dst: ours.dst, src: AX, off, imm: 0 });
-    fits.then_some((How::Blinded, 3))
+/// A 0 is not hidden in anything (`bpf_jit_blind_insn`).
+fn zeroed(insn: Insn, slots: &[Slot]) -> bool {
+    let zeroes = |ours: Slot| matches!(ours.code, MOV64_K | MOV32_K) && ours.imm == 0;
+    let &[ours] = slot::of(insn).as_slice() else { return false };
+    let xor = Slot { code: XOR64_X, dst: ours.dst, src: ours.dst, ..Slot::default() };
+    zeroes(ours) && slots.first() == Some(&xor)
 }
 
 /// Whether the slot clears the upper half of what our instruction has set, for machines that do not do it

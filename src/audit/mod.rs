@@ -4,12 +4,15 @@
 //! The tag proves what the kernel was given, the translated instructions what it made of that. What the
 //! kernel does not let be seen is not taken for right.
 
+mod blinding;
 mod expected;
 mod finding;
 mod known;
 mod others;
+mod pins;
 mod place;
 mod program;
+mod registers;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -98,19 +101,30 @@ pub fn audit(members: &[Member], ground: Ground) -> Result<Report> {
         reports.push(MemberReport { name, bridge, sections });
     }
     for (member, report) in members.iter().zip(&mut reports) {
-        for at in [&member.host, &member.inside] {
-            report.sections.extend(others::on_interface(at, ground, &world, &known)?);
-        }
+        let sections = &mut report.sections;
+        sections.extend(others::on_interface(&member.host, ground, &world, &known)?);
+        sections.extend(others::on_other_end(member, ground, &world, &known)?);
     }
-    let host = match members {
-        [] => Vec::new(),
-        members => others::on_host(members, ground, &world, &known)?,
-    };
+    let host = on_host(members, ground, &world, &known)?;
     let namesakes = others::namesakes(&world, &known);
     let mut report = Report { version: 1, ok: false, members: reports, host, namesakes };
     let ok = report.findings().all(Finding::is_ok);
     report.ok = ok;
     Ok(report)
+}
+
+fn on_host(
+    members: &[Member],
+    ground: Ground,
+    world: &World,
+    known: &Accounted,
+) -> Result<Vec<Finding>> {
+    let mut findings = pins::pins(members)?;
+    findings.extend(pins::kept(members));
+    findings.extend(others::maps(members, world, known)?);
+    findings.extend(others::tracers(world, known));
+    findings.extend(others::elsewhere(members, ground, world, known)?);
+    Ok(findings)
 }
 
 fn one_program(

@@ -1,20 +1,18 @@
-//! Who else has BPF where ours is: on the interfaces, in the maps, at the functions, in the folder.
+//! Who else has BPF where ours is: on the interfaces, in the maps, at the functions; and where ours is too.
 
 use std::collections::{BTreeSet, HashSet};
-use std::path::Path;
 
+use super::Section;
 use super::finding::Finding;
-use super::world::{PREFIX, World, describe, files_below, lasting};
-use super::{Section, expected};
+use super::world::{PREFIX, World, describe, lasting};
 use crate::container::Interface;
 use crate::plan::member::Member;
-use crate::plan::segment::PINS;
 use crate::plan::{Ground, MemberPins, Segment};
-use crate::sys::bpf::{Map, Prog, ProgInfo, TcxHook, XdpMode, tcx};
-use crate::sys::bpffs;
+use crate::sys::bpf::{Map, ProgInfo, TcxHook, XdpMode, tcx};
 use crate::sys::netlink::{Rtnl, XdpAttached};
 use crate::{Error, Result};
 
+const MOVED: &str = "take the container out with `xhop down` and join it again";
 const WHO: &str = "find out whose it is (`bpftool prog show`), and have its owner detach it";
 
 /// The programs that are where they belong, or in the place of one that does; those were looked at.
@@ -66,81 +64,38 @@ fn stranger(found: String) -> Finding {
     Finding::deviates("others", found, means, WHO)
 }
 
-/// What belongs to no single member.
-pub fn on_host(
-    members: &[Member],
+/// The same at the container's end, wherever that is by now.
+pub fn on_other_end(
+    member: &Member,
     ground: Ground,
     world: &World,
     known: &Accounted,
-) -> Result<Vec<Finding>> {
-    let mut findings = pins(members)?;
-    findings.extend(kept(members));
-    findings.extend(maps(members, world, known)?);
-    findings.extend(tracers(world, known));
-    findings.extend(ports(members, ground, world)?);
-    Ok(findings)
-}
-
-/// Ok, if nothing was found.
-fn or_ok(findings: Vec<Finding>, check: &'static str, ok: String) -> Vec<Finding> {
-    if findings.is_empty() { vec![Finding::ok(check, ok)] } else { findings }
-}
-
-/// Just the pins that the records tell of.
-fn pins(members: &[Member]) -> Result<Vec<Finding>> {
-    let wanted = expected::pins(members);
-    let found: BTreeSet<_> = files_below(Path::new(PINS))?.into_iter().collect();
-    let mut findings: Vec<Finding> = found
-        .difference(&wanted)
-        .map(|path| {
-            Finding::deviates(
-                "pins",
-                format!("{} belongs to no record", path.display().to_string().escape_debug()),
-                "somebody else pinned it, or its record is lost: it keeps a program or map alive",
-                "look at it with `bpftool prog show pinned` (or map, link), then remove the file",
-            )
-        })
-        .collect();
-    findings.extend(wanted.difference(&found).map(|path| {
-        Finding::deviates(
-            "pins",
-            format!("{} is not there", path.display()),
-            "what it held may be gone, and xhop can't tell its own from another's",
-            "take the container out with `xhop down` and join it again",
-        )
-    }));
-    for folder in
-        [PINS.into()].into_iter().chain(members.iter().map(|member| member.segment.pins()))
-    {
-        if let Err(error @ Error::NotOurs { .. }) = bpffs::refuse_shared(&folder) {
-            findings.push(Finding::deviates(
-                "pins",
-                error.to_string(),
-                "others than root can put their own programs and maps in the place of ours",
-                "take all out with `xhop down --all`, remove the folder, join again",
-            ));
+) -> Result<Option<Section>> {
+    let at = match ground.inside(&member.host) {
+        Ok(Some((netns, link))) => {
+            Interface { netns: netns.inode(), ifindex: link.ifindex, name: link.name }
         }
+        Ok(None) => return Ok(None),
+        Err(error @ Error::Unreachable { .. }) => {
+            let finding = Finding::unknown(
+                "others",
+                error.to_string(),
+                "the container's end is where neither a process nor a name leads: who has BPF there can't be seen",
+                MOVED,
+            );
+            return Ok(Some(Section::interface(member.inside.clone(), vec![finding])));
+        }
+        Err(error) => return Err(error),
+    };
+    let mut section = on_interface(&at, ground, world, known)?;
+    if at != member.inside {
+        let found = format!("{at} of net:[{}], not {}", at.netns, member.inside);
+        let found = format!("{found} of net:[{}]", member.inside.netns);
+        let means = "the container's end was moved, or its record edited: another namespace may get the packets";
+        let moved = Finding::deviates("place", found, means, MOVED);
+        section.iter_mut().for_each(|section| section.findings.insert(0, moved.clone()));
     }
-    let count = found.len();
-    Ok(or_ok(findings, "pins", format!("{count} below {PINS}, as the records tell")))
-}
-
-/// What `down` will put back must be what `up` has taken off.
-fn kept(members: &[Member]) -> Vec<Finding> {
-    let swapped = members.iter().filter_map(|member| {
-        let replaced = member.replaced?;
-        let pin = MemberPins::of(&member.segment, &member.host).foreign();
-        let id = Prog::open_pinned(&pin).and_then(|prog| prog.info()).ok()?.id;
-        (id != replaced.prog_id).then(|| {
-            Finding::deviates(
-                "pins",
-                format!("{} holds program {id}, not {}", pin.display(), replaced.prog_id),
-                "`xhop down` would attach another program than was taken off",
-                "remove the pin before you take the container out",
-            )
-        })
-    });
-    swapped.collect()
+    Ok(section)
 }
 
 /// The ids of all our maps that can be opened.
@@ -153,7 +108,7 @@ fn map_ids(members: &[Member]) -> HashSet<u32> {
 }
 
 /// Only our programs may use our maps. (Who else has them open by a descriptor, the kernel does not say.)
-fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<Finding>> {
+pub fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<Finding>> {
     let ours = map_ids(members);
     let uses = |info: &&ProgInfo| info.map_ids.iter().any(|id| ours.contains(id));
     let strangers = world.programs.values().filter(|info| !known.ids.contains(&info.id));
@@ -171,52 +126,83 @@ fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<Find
         )
     });
     let ok = format!("{} maps, used by our programs alone", ours.len());
-    Ok(or_ok(findings.collect(), "map users", ok))
+    Ok(Finding::or_ok(findings.collect(), "map users", ok))
 }
 
-/// Programs that run at the beginning or end of ours, or instead (fentry, fexit, freplace).
-fn tracers(world: &World, known: &Accounted) -> Vec<Finding> {
+/// Programs that run at the beginning or end of ours, or instead (fentry, fexit, freplace). Of one that is
+/// loaded its target is told by the program, once it is attached by the link.
+pub fn tracers(world: &World, known: &Accounted) -> Vec<Finding> {
     let btf = |id: &u32| world.programs.get(id).map(|info| info.btf_id).filter(|btf| *btf != 0);
     let ours: HashSet<u32> = known.ids.iter().filter_map(btf).collect();
-    let tracers = world.programs.values().filter(|info| ours.contains(&info.traces_btf_id));
-    let findings = tracers.map(|info| {
+    let loaded = world.programs.values().filter(|info| ours.contains(&info.traces_btf_id));
+    // A target that is the program's own BTF target is the kernel's, and just has the number of ours.
+    let kernels =
+        |id, target| world.programs.get(&id).is_some_and(|info| info.traces_btf_id == target);
+    let attached = world.links.iter().filter_map(|link| Some((link.prog_id, link.traces?)));
+    let (hidden, attached): (Vec<_>, Vec<_>) = attached.partition(|(_, target)| *target == 0);
+    let attached = attached.into_iter().filter(|(id, target)| !kernels(*id, *target));
+    let attached = attached.filter(|(_, target)| known.ids.contains(target));
+    let tracers: BTreeSet<u32> =
+        loaded.map(|info| info.id).chain(attached.map(|(id, _)| id)).collect();
+    let tracers = tracers.into_iter().map(|id| {
         Finding::deviates(
             "tracers",
-            format!("{} is made to trace or replace a program of ours", describe(info)),
+            format!("{} is made to trace or replace a program of ours", world.name(id)),
             "it sees what ours does, or runs in its stead while everything else looks right",
             WHO,
         )
     });
-    or_ok(findings.collect(), "tracers", "nobody traces or replaces our programs".into())
+    let hidden = hidden.into_iter().map(|(id, _)| {
+        Finding::unknown(
+            "tracers",
+            format!("{} traces or replaces something", world.name(id)),
+            "before 5.13 the kernel does not say what: it may be a program of ours",
+            WHO,
+        )
+    });
+    let findings = tracers.chain(hidden).collect();
+    Finding::or_ok(findings, "tracers", "nobody traces or replaces our programs".into())
 }
 
-/// Programs by our name on other ports of the bridges.
-fn ports(members: &[Member], ground: Ground, world: &World) -> Result<Vec<Finding>> {
-    let mut bridges: Vec<&Interface> =
-        members.iter().map(|member| &member.segment.bridge).collect();
-    bridges.dedup();
+/// Programs of ours, or by our name on the bridges' ports, where no record tells of any.
+pub fn elsewhere(
+    members: &[Member],
+    ground: Ground,
+    world: &World,
+    known: &Accounted,
+) -> Result<Vec<Finding>> {
+    // A member's own interfaces were looked at.
+    let places: Vec<&Interface> = members.iter().flat_map(Member::ends).collect();
+    let bridges: Vec<&Interface> = members.iter().map(|member| &member.segment.bridge).collect();
     let mut findings = Vec::new();
-    for bridge in bridges {
-        let Some((netns, _)) = ground.link(bridge)? else { continue };
+    for netns in ground.namespaces() {
+        let is = |at: &Interface, ifindex| (at.netns, at.ifindex) == (netns.inode(), ifindex);
         for link in Rtnl::open_in(netns)?.links()? {
-            let joined = |member: &Member| {
-                (member.host.netns, member.host.ifindex) == (bridge.netns, link.ifindex)
-            };
-            if link.master != Some(bridge.ifindex) || members.iter().any(joined) {
+            if places.iter().any(|at| is(at, link.ifindex)) {
                 continue;
             }
+            let bridge = link.master.and_then(|master| bridges.iter().find(|at| is(at, master)));
+            let strange = |info: &&ProgInfo| {
+                known.ids.contains(&info.id) || bridge.is_some() && info.name.starts_with(PREFIX)
+            };
             let infos = link.xdp.iter().filter_map(|xdp| world.programs.get(&xdp.prog_id));
-            for info in infos.filter(|info| info.name.starts_with(PREFIX)) {
-                findings.push(Finding::deviates(
-                    "ports",
-                    format!("{} runs on {}, port of {bridge}", describe(info), link.name),
-                    "a program by our name that no record tells of: its record is lost, or it is not ours",
+            findings.extend(infos.filter(strange).map(|info| {
+                let port = bridge.map_or(String::new(), |bridge| format!(", port of {bridge}"));
+                let at = format!("{} of net:[{}]{port}", link.name, netns.inode());
+                Finding::deviates(
+                    "elsewhere",
+                    format!("{} runs on {at}", describe(info)),
+                    "a program of ours, or by our name, that no record tells of: its record is lost, or somebody else put it there",
                     WHO,
-                ));
-            }
+                )
+            }));
         }
     }
-    Ok(or_ok(findings, "ports", "no program by our name on other ports of the bridges".into()))
+    Ok(Finding::or_ok(
+        findings,
+        "elsewhere",
+        "no program of ours runs where no record tells of it".into(),
+    ))
 }
 
 /// Programs by our name that are none of the members'. Not wrong in itself: `xhop demo`, `bench`, and who

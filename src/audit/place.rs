@@ -27,7 +27,17 @@ pub struct Place {
 pub fn check(expected: &Expected, ground: Ground, world: &World) -> Result<Place> {
     let mut place = Place::default();
     let at = &expected.at;
-    let Some((_, link)) = ground.link(at)? else {
+    let link = ground.link(at)?.map(|(_, link)| link);
+    // The native one, or else whatever runs in its stead.
+    let xdp = link.as_ref().map_or(&[][..], |link| &link.xdp);
+    let native = xdp.iter().find(|xdp| xdp.mode == XdpMode::Native);
+    place.running = native.or(xdp.first()).copied();
+    let (held, hold) = match expected.attach {
+        Attach::Link => by_link(expected, &place),
+        Attach::Netlink => by_netlink(expected, &place, world),
+    };
+    place.held = held;
+    let Some(link) = link else {
         place.findings.push(Finding::deviates(
             "attached",
             format!("{at} is gone"),
@@ -36,14 +46,6 @@ pub fn check(expected: &Expected, ground: Ground, world: &World) -> Result<Place
         ));
         return Ok(place);
     };
-    // The native one, or else whatever runs in its stead.
-    let native = link.xdp.iter().find(|xdp| xdp.mode == XdpMode::Native);
-    place.running = native.or(link.xdp.first()).copied();
-    let (held, hold) = match expected.attach {
-        Attach::Link => by_link(expected, &place),
-        Attach::Netlink => by_netlink(expected, &place, world),
-    };
-    place.held = held;
     let found = match (place.running, hold) {
         (None, _) => Finding::deviates(
             "attached",
@@ -86,7 +88,7 @@ fn by_link(expected: &Expected, place: &Place) -> Hold {
         Ok(info) => info,
         Err(error) => return (None, Err(unheld(error.to_string()))),
     };
-    let LinkInfo { id, prog_id, ifindex } = info;
+    let LinkInfo { id, prog_id, ifindex, .. } = info;
     let runs = place.running.is_some_and(|xdp| xdp.prog_id == prog_id);
     let hold = match runs && ifindex == expected.at.ifindex {
         true => Ok(format!("link {id}")),

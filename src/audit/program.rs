@@ -29,6 +29,7 @@ pub fn check(
                 maps: expected.program.maps(),
                 map_ids: &map_ids,
                 functions: &world.functions,
+                blinded: false,
             };
             Some(map_back(&expected.program, &translated, kernel))
         }
@@ -103,7 +104,22 @@ fn maps(info: &ProgInfo, expected: &Expected) -> (Vec<Finding>, Vec<u32>) {
             "find out whose it is (`bpftool map show`); then take the container out with `xhop down` and join it again",
         ));
     }
+    findings.extend(swapped(&info.map_ids, &ids));
     (findings, ids)
+}
+
+/// The kernel lists a program's maps in the order in which its instructions name them first, as we declare
+/// them. That tells which is which where the instructions are blinded.
+fn swapped(used: &[u32], declared: &[u32]) -> Option<Finding> {
+    let same = used.len() == declared.len() && used.iter().all(|id| declared.contains(id));
+    (same && used != declared).then(|| {
+        Finding::deviates(
+            "map",
+            format!("maps {used:?} are used in this order, not {declared:?}"),
+            "the program uses one of our maps for another",
+            RENEW,
+        )
+    })
 }
 
 fn one_map(info: &ProgInfo, decl: &MapDecl, map: &Map) -> Finding {
@@ -176,7 +192,7 @@ fn summary(mapped: &Mapped) -> String {
         (mapped.context, "of the context"),
         (mapped.maps, "of maps"),
         (mapped.calls, "calls"),
-        (mapped.hidden, "calls whose address is hidden"),
+        (mapped.hidden, "calls and maps whose address is hidden"),
         (mapped.inlined, "inlined calls"),
         (mapped.blinded, "blinded"),
         (mapped.cleared, "with a cleared upper half"),
@@ -193,4 +209,18 @@ fn summary(mapped: &Mapped) -> String {
     };
     let (ours, kernels) = (mapped.ours, mapped.kernels);
     format!("{ours} instructions in {kernels} of the kernel's: {}; {records}", counts.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn maps_in_another_order_are_found() {
+        assert_eq!(swapped(&[10, 12, 11], &[10, 12, 11]), None);
+        assert!(swapped(&[10, 11, 12], &[10, 12, 11]).is_some());
+        // Missing or strange ones are told one by one.
+        assert_eq!(swapped(&[10, 11], &[10, 12, 11]), None);
+        assert_eq!(swapped(&[10, 11, 13], &[10, 12, 11]), None);
+    }
 }

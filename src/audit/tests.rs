@@ -4,7 +4,7 @@
 use xhop_asm::blocks::count;
 use xhop_asm::programs::{Checksum, Shipped};
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{ByteOrder, Helper, Insn, Operand, Program, Slot};
+use xhop_asm::{ByteOrder, Helper, Insn, Program, Slot};
 
 use super::known::Kernel;
 use super::slot;
@@ -23,7 +23,8 @@ struct Ways {
     inlines: bool,
     masks: bool,
     clears: bool,
-    blinds: bool,
+    /// With this scratch register.
+    blinds: Option<u8>,
     hides: bool,
 }
 
@@ -66,14 +67,6 @@ impl Ways {
                 (None, true) => self.percpu(),
             },
             Insn::Call { .. } => vec![self.call(REDIRECT)],
-            Insn::Alu { src: Operand::Imm(imm), .. } if self.blinds => {
-                let mov = raw(0xb7, 11, 0, 0, 0x5a5a_5a5a ^ imm);
-                let xor = raw(0xa7, 11, 0, 0, 0x5a5a_5a5a);
-                match (ours.code, imm) {
-                    (0xb7, 0) => vec![raw(0xaf, ours.dst, ours.dst, 0, 0)],
-                    _ => vec![mov, xor, raw(ours.code | 8, ours.dst, 11, 0, 0)],
-                }
-            }
             other => slot::of(other),
         }
     }
@@ -128,8 +121,61 @@ impl Ways {
             Some(target) => Slot { off: (start_of[target] as i64 - at as i64 - 1) as i16, ..slot },
             None => slot,
         };
-        (made.into_iter().enumerate().map(land).collect(), starts)
+        let made = made.into_iter().enumerate().map(land).collect();
+        match self.blinds {
+            Some(ax) => blind(made, starts, self.clears, ax),
+            None => (made, starts),
+        }
     }
+}
+
+/// As the kernel does it (kernel/bpf/core.c, `bpf_jit_blind_constants`): each constant on its own, then all
+/// jumps anew. Addresses of maps are constants by then.
+fn blind(plain: Vec<Slot>, starts: Vec<u32>, clears: bool, ax: u8) -> (Vec<Slot>, Vec<u32>) {
+    const RANDOM: i32 = 0x5a5a_a5a5;
+    let hide = |imm: i32, mov, xor| [raw(mov, ax, 0, 0, RANDOM ^ imm), raw(xor, ax, 0, 0, RANDOM)];
+    let (mut made, mut begins) = (Vec::<Slot>::new(), Vec::new());
+    let mut slots = plain.iter();
+    while let Some(slot) = slots.next() {
+        begins.push(made.len());
+        let user = |code| Slot { code, src: ax, imm: 0, ..*slot };
+        match (slot.code, slot.code & 7) {
+            (0x18, _) => {
+                slots.next();
+                begins.push(made.len());
+                made.extend(hide(-30_000, 0xb7, 0xa7));
+                made.extend([raw(0x67, ax, 0, 0, 32), raw(0xbf, slot.dst, ax, 0, 0)]);
+                made.extend(hide(0x1000 + slot.imm, 0xb4, 0xa4));
+                made.extend(clears.then_some(raw(0xbc, ax, ax, 0, 1)));
+                made.push(raw(0x4f, slot.dst, ax, 0, 0));
+            }
+            (0xb7 | 0xb4, _) if slot.imm == 0 => made.push(raw(0xaf, slot.dst, slot.dst, 0, 0)),
+            // Neither are constants: `exit`, calls, `goto`, byte swaps, `neg`.
+            (0x95 | 0x85 | 0x05 | 0xd4 | 0xdc | 0xd7 | 0x84 | 0x87, _) => made.push(*slot),
+            (code, 4 | 6) if code & 8 == 0 => {
+                made.extend(hide(slot.imm, 0xb4, 0xa4));
+                made.push(user(code | 8));
+            }
+            (code, 5 | 7) if code & 8 == 0 => {
+                made.extend(hide(slot.imm, 0xb7, 0xa7));
+                made.push(user(code | 8));
+            }
+            (code, 2) => {
+                made.extend(hide(slot.imm, 0xb7, 0xa7));
+                made.push(user(code | 1));
+            }
+            _ => made.push(*slot),
+        }
+    }
+    begins.push(made.len());
+    for (at, slot) in plain.iter().enumerate() {
+        if matches!(slot.code & 7, 5 | 6) && !matches!(slot.code, 0x85 | 0x95) {
+            let last = begins[at + 1] - 1;
+            let target = begins[(at as i64 + 1 + i64::from(slot.off)) as usize];
+            made[last].off = (target as i64 - last as i64 - 1) as i16;
+        }
+    }
+    (made, starts.into_iter().map(|start| begins[start as usize] as u32).collect())
 }
 
 fn bytes(slots: &[Slot]) -> Vec<u8> {
@@ -153,17 +199,17 @@ fn map_with(
     slots: &[Slot],
     line_starts: &[u32],
 ) -> Mapped {
-    let kernel = Kernel { maps: program.maps(), map_ids: &IDS, functions };
+    let kernel = Kernel { maps: program.maps(), map_ids: &IDS, functions, blinded: false };
     map_back(program, &Translated { insns: bytes(slots), line_starts: line_starts.into() }, kernel)
 }
 
 fn all_ways() -> impl Iterator<Item = Ways> {
-    (0..32).map(|bits| Ways {
+    (0..48).map(|bits| Ways {
         inlines: bits & 1 != 0,
         masks: bits & 2 != 0,
         clears: bits & 4 != 0,
-        blinds: bits & 8 != 0,
-        hides: bits & 16 != 0,
+        hides: bits & 8 != 0,
+        blinds: [None, Some(11), Some(12)][bits / 16],
     })
 }
 
@@ -248,7 +294,23 @@ fn a_difference_is_named_and_the_rest_goes_on() {
         .map(|slots| map(&program, slots, &[]).differences);
     assert_eq!(cut[0].kernels, "nothing");
     assert_eq!((long[0].ours.as_str(), long[0].at), ("nothing", slots.len()));
+    // A constant that is another under its blinding.
+    let (slots, _) = Ways { blinds: Some(11), ..Ways::default() }.translate(&program);
+    let hidden = (2..slots.len() - 2).filter(|at| {
+        let code = |at: usize| slots[at].code;
+        let hides = matches!((code(*at), code(at + 1)), (0xb7, 0xa7) | (0xb4, 0xa4));
+        // The two halves of a map's address are before and after a shift.
+        hides && slots[*at].dst == 11 && code(at + 2) != 0x67 && code(at - 2) != 0x67
+    });
+    let hidden: Vec<usize> = hidden.collect();
+    assert!(hidden.len() > 20, "{hidden:?}");
+    for at in hidden {
+        let mut odd = slots.clone();
+        odd[at].imm ^= 1;
+        assert_eq!(map(&program, &odd, &[]).differences[0].at, at);
+    }
     // Line information that tells of other places.
+    let (slots, _) = Ways::default().translate(&program);
     let mut odd = starts.clone();
     odd[20] += 1;
     assert_eq!(map(&program, &slots, &odd).differences.len(), 1);

@@ -7,8 +7,10 @@
 use serde::Serialize;
 use xhop_asm::{Insn, Program, Slot};
 
-use super::known::{How, Kernel, Registers, clears_upper_half};
-use super::slot;
+use super::blinding::Plain;
+use super::known::{How, Kernel, clears_upper_half};
+use super::registers::Registers;
+use super::{blinding, slot};
 use crate::sys::bpf::Translated;
 
 /// So many differences say enough.
@@ -33,7 +35,7 @@ pub struct Mapped {
     pub maps: usize,
     /// Calls of the right function.
     pub calls: usize,
-    /// Calls of a function whose address the kernel hides.
+    /// Calls of a function, and loads of a map, whose address the kernel hides.
     pub hidden: usize,
     /// Calls whose work is done in place.
     pub inlined: usize,
@@ -64,20 +66,22 @@ pub struct Difference {
 
 /// Maps what the kernel runs back to the program that was loaded.
 pub fn map_back(program: &Program, translated: &Translated, kernel: Kernel) -> Mapped {
-    let slots = slot::read(&translated.insns);
+    let kernels = slot::read(&translated.insns);
+    let Plain { slots, origins, blinded } = blinding::undo(&kernels);
     let mut walk = Walk {
         program,
-        kernel,
+        kernel: Kernel { blinded, ..kernel },
         starts: Vec::new(),
         at: 0,
         registers: Registers::at_entry(),
         mapped: Mapped {
             ours: program.lines().len(),
-            kernels: slots.len(),
+            kernels: kernels.len(),
             line_info: translated.line_starts.len(),
             ..Mapped::default()
         },
         slots,
+        origins,
     };
     walk.all();
     if walk.mapped.differences.is_empty() {
@@ -90,7 +94,10 @@ pub fn map_back(program: &Program, translated: &Translated, kernel: Kernel) -> M
 struct Walk<'a> {
     program: &'a Program,
     kernel: Kernel<'a>,
+    /// The kernel's instructions, without their blinding.
     slots: Vec<Slot>,
+    /// Where each of these began.
+    origins: Vec<usize>,
     /// Where each of our instructions begins, and where the slot is that jumps.
     starts: Vec<(usize, usize)>,
     at: usize,
@@ -103,13 +110,19 @@ impl Walk<'_> {
         self.slots.get(at..).unwrap_or(&[])
     }
 
+    /// The kernel's own index of what stands at `at`.
+    fn origin(&self, at: usize) -> usize {
+        self.origins.get(at).copied().unwrap_or_default()
+    }
+
     fn all(&mut self) {
         for (number, line) in self.program.lines().iter().enumerate() {
             let known = self.kernel.known(line.insn, &self.registers, self.rest(self.at));
             let start = self.at;
             match known {
                 Some((how, len)) => {
-                    self.count(how);
+                    let grown = self.origin(start + len) - self.origin(start) > len;
+                    self.count(if grown && how == How::Same { How::Blinded } else { how });
                     self.at += len;
                 }
                 None => {
@@ -200,9 +213,9 @@ impl Walk<'_> {
         let odd = records
             .iter()
             .zip(&self.starts)
-            .position(|(record, (start, _))| *record as usize != *start);
+            .position(|(record, (start, _))| *record as usize != self.origin(*start));
         if let Some(number) = odd {
-            let at = records.get(number).map_or(0, |record| *record as usize);
+            let at = self.starts.get(number).map_or(0, |(start, _)| *start);
             self.differ(number, at);
         }
     }
@@ -217,7 +230,7 @@ impl Walk<'_> {
             insn: before.map(|line| line.insn.slots()).sum(),
             ours: line.map_or("nothing".into(), |line| format!("{} ; {}", line.insn, line.comment)),
             source: line.map_or(String::new(), |line| line.at.to_string()),
-            at,
+            at: self.origin(at),
             kernels: slot::shown(self.rest(at)),
         });
     }

@@ -41,7 +41,8 @@ fn show(report: &Report) {
             section.findings.iter().for_each(|finding| show_finding("    ", finding));
         }
     }
-    if !report.host.is_empty() {
+    // Where nobody is joined nothing is left, or it is told.
+    if !(report.members.is_empty() && report.ok) {
         say(format_args!("this host"));
         report.host.iter().for_each(|finding| show_finding("    ", finding));
     }
@@ -51,9 +52,9 @@ fn show(report: &Report) {
         ));
     }
     match (report.members.is_empty(), report.ok) {
-        (true, _) => say(format_args!("no container is joined: there is nothing to audit")),
+        (true, true) => say(format_args!("no container is joined: there is nothing to audit")),
         (false, true) => say(format_args!("all is as listed")),
-        (false, false) => {}
+        (_, false) => {}
     }
 }
 

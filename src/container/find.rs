@@ -19,6 +19,11 @@ impl Namespaces {
         Netns::all().map(Self)
     }
 
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = &Netns> {
+        self.0.iter()
+    }
+
     /// The one with this inode number; `None` if it is gone.
     pub fn by_inode(&self, inode: u64) -> Option<&Netns> {
         self.0.iter().find(|netns| netns.inode() == inode)

@@ -26,6 +26,11 @@ impl<'a> Ground<'a> {
         Self { namespaces }
     }
 
+    /// All namespaces that can be reached.
+    pub fn namespaces(&self) -> impl Iterator<Item = &'a Netns> {
+        self.namespaces.all()
+    }
+
     /// The interface's namespace and its present state; `None` if either is gone.
     pub fn link(&self, at: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
         let Some(netns) = self.namespaces.by_inode(at.netns) else { return Ok(None) };

@@ -139,6 +139,11 @@ pub struct Feature {
 }
 
 impl Member {
+    /// Its veth: the host's end and the container's.
+    pub fn ends(&self) -> [&Interface; 2] {
+        [&self.host, &self.inside]
+    }
+
     /// What makes it joined, in the order in which it is safe to make: the record first, the addresses
     /// last, so that nobody sends to it before it can receive. Taking back goes the other way.
     pub fn facts(&self) -> Vec<Fact> {

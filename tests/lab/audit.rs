@@ -11,7 +11,7 @@ use xhop::sys::netns::Netns;
 use xhop_asm::programs::{Checksum, Shipped};
 use xhop_asm::{MapDecl, Program};
 
-use super::{HOST, Lab, Output, load_xdp};
+use super::{HOST, Lab, Output, Where, load_xdp};
 
 /// What runs on the host sides.
 pub const SHIPPED: Shipped = Shipped::Forward(Checksum::Complete);
@@ -73,7 +73,7 @@ pub fn put(lab: &Lab, veth: &str, attach: &str, new: &Prog) {
     }
 }
 
-pub fn rtnl(lab: &Lab, at: &str, body: impl FnOnce(Rtnl) + Send) {
+pub fn rtnl(lab: &Lab, at: impl Into<Where>, body: impl FnOnce(Rtnl) + Send) {
     lab.in_netns(at, || {
         body(Rtnl::open_in(&Netns::current().expect("current")).expect("netlink"));
     });

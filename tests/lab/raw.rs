@@ -10,12 +10,14 @@ use xhop::sys::bpf::Prog;
 pub const SCHED_CLS: u32 = 3;
 pub const XDP: u32 = 6;
 pub const TRACING: u32 = 26;
+pub const EXT: u32 = 28;
 /// `enum bpf_attach_type`
 pub const TRACE_FENTRY: u32 = 24;
 pub const TCX_INGRESS: u32 = 46;
 pub const TCX_EGRESS: u32 = 47;
 
 const BPF_PROG_LOAD: c_long = 5;
+const BPF_RAW_TRACEPOINT_OPEN: c_long = 17;
 const BPF_LINK_CREATE: c_long = 28;
 
 /// A program to load.
@@ -103,6 +105,12 @@ pub fn link(prog: &Prog, ifindex: u32, attach_type: u32) -> Result<OwnedFd> {
     // Descriptor, target, attach_type, flags; zeros are no relation to others there.
     let fd = prog.as_fd().as_raw_fd() as u32;
     bpf(BPF_LINK_CREATE, &[fd, ifindex, attach_type, 0, 0, 0, 0, 0])
+}
+
+/// Lets a program that traces or replaces another run, until it is dropped.
+pub fn attach(prog: &Prog) -> Result<OwnedFd> {
+    // No name, the descriptor, and padding.
+    bpf(BPF_RAW_TRACEPOINT_OPEN, &[0, 0, prog.as_fd().as_raw_fd() as u32, 0])
 }
 
 /// A command that gives a descriptor.

@@ -41,16 +41,23 @@ pub struct Link {
     fd: OwnedFd,
 }
 
-/// What the kernel says of an XDP link.
+/// What the kernel says of a link.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct LinkInfo {
     /// Its id, unique on this host while it lives.
     pub id: u32,
     /// The program that it runs now.
     pub prog_id: u32,
-    /// Its interface; 0 when that is gone or was detached.
+    /// Of XDP: its interface; 0 when that is gone or was detached.
     pub ifindex: u32,
+    /// Of fentry, freplace and the like: the id of the program that it traces or replaces, or else of
+    /// the kernel's or a module's BTF; 0 before kernel 5.13.
+    pub traces: Option<u32>,
 }
+
+/// `enum bpf_link_type`
+const BPF_LINK_TYPE_TRACING: u32 = 2;
+const BPF_LINK_TYPE_XDP: u32 = 6;
 
 #[repr(C)]
 struct CreateAttr {
@@ -82,7 +89,8 @@ struct DetachAttr {
 // SAFETY: laid out as the kernel has it, no addresses.
 unsafe impl Attr for DetachAttr {}
 
-/// The beginning of `struct bpf_link_info`, with the XDP part of its union.
+/// The beginning of `struct bpf_link_info`, with two words of its union: of XDP the ifindex and
+/// nothing, of tracing the kind of attachment and its target.
 #[repr(C)]
 #[derive(Default)]
 struct RawInfo {
@@ -90,8 +98,7 @@ struct RawInfo {
     id: u32,
     prog_id: u32,
     pad: u32,
-    ifindex: u32,
-    rest: u32,
+    union: [u32; 2],
 }
 
 impl AsFd for Link {
@@ -165,11 +172,17 @@ impl Link {
     /// What the kernel says of it.
     pub fn info(&self) -> Result<LinkInfo> {
         let mut info = RawInfo::default();
-        // SAFETY: `RawInfo` is the beginning of the kernel's struct; for XDP, it has no addresses,
-        // and zero where other kinds have one.
+        // SAFETY: `RawInfo` is the beginning of the kernel's struct; for XDP and tracing it has no
+        // addresses, and zero where other kinds have one.
         unsafe { super::obj_info(self.as_fd(), &mut info) }
             .map_err(Cmd::OBJ_GET_INFO_BY_FD.failed("a link"))?;
-        Ok(LinkInfo { id: info.id, prog_id: info.prog_id, ifindex: info.ifindex })
+        let [first, second] = info.union;
+        Ok(LinkInfo {
+            id: info.id,
+            prog_id: info.prog_id,
+            ifindex: if info.kind == BPF_LINK_TYPE_XDP { first } else { 0 },
+            traces: (info.kind == BPF_LINK_TYPE_TRACING).then_some(second),
+        })
     }
 }
 

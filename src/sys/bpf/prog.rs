@@ -36,8 +36,9 @@ pub struct ProgInfo {
     pub line_infos: u32,
     /// The id of its BTF; 0 if it has none.
     pub btf_id: u32,
-    /// The id of the BTF, of a program or the kernel, whose functions it traces or replaces; 0 if it does
-    /// no such thing, or before kernel 5.17.
+    /// The id of the BTF, of a program or the kernel, whose functions it is loaded to trace or replace;
+    /// 0 if it is for no such thing, once it was attached to a program (then its link tells), and before
+    /// kernel 6.0.
     pub traces_btf_id: u32,
 }
 

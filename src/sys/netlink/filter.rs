@@ -23,7 +23,7 @@ const TCA_ACT_BPF_ID: u16 = 9;
 /// A program that traffic control runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct TcProgram {
-    /// Where: `ingress`, `egress`, or the qdisc's handle as tc(8) prints it.
+    /// Where: `ingress`, `egress`, or the handle of the qdisc or class as tc(8) prints it.
     pub hook: String,
     /// Its id; `None` for classic BPF, which has none.
     pub prog_id: Option<u32>,
@@ -52,7 +52,7 @@ impl Rtnl {
         Ok(found)
     }
 
-    /// What filters can hang on: the two ends of clsact, and every other qdisc.
+    /// What filters can hang on: the two ends of clsact, every other qdisc, and their classes.
     fn filter_parents(&self, ifindex: u32) -> Result<Vec<(u32, String)>> {
         let on = format!("ifindex {ifindex}");
         let about = About { call: "RTM_GETQDISC", on: &on };
@@ -70,8 +70,13 @@ impl Rtnl {
                     parents.push((TC_H_CLSACT_EGRESS, "egress".to_owned()));
                 }
                 Some("ingress") => parents.push((handle, "ingress".to_owned())),
-                _ => parents.push((handle, format!("{:x}:{:x}", handle >> 16, handle & 0xffff))),
+                _ => parents.push((handle, shown(handle))),
             }
+        }
+        let about = About { call: "RTM_GETTCLASS", on: &on };
+        for (_, body) in self.traffic(about, Rtm::Gettclass, Rtm::Newtclass, ifindex, 0)? {
+            let class = u32_at(&body, 8).ok_or_else(|| malformed(about))?;
+            parents.push((class, shown(class)));
         }
         Ok(parents)
     }
@@ -95,6 +100,11 @@ impl Rtnl {
             items => Ok(items?.into_iter().filter(|(kind, _)| *kind == u16::from(new)).collect()),
         }
     }
+}
+
+/// A handle as tc(8) prints it.
+fn shown(handle: u32) -> String {
+    format!("{:x}:{:x}", handle >> 16, handle & 0xffff)
 }
 
 /// Ids and names of the programs in one filter: its own, and those of its actions.
