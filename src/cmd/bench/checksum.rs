@@ -1,9 +1,9 @@
-//! `xhop bench`: what the programs cost.
+//! `xhop bench --checksum`: what summing a segment costs.
 
 use serde::Serialize;
 use xhop_asm::programs::{Method, Shipped};
 
-use super::{need_privileges, print_json, say};
+use crate::cmd::{need_privileges, print_json, say};
 use crate::sys::bpf::{Prog, TestRun};
 use crate::table::{Align, Table, ratio};
 use crate::{Error, Result};
@@ -13,20 +13,6 @@ const SEGMENTS: [usize; 7] = [20, 64, 128, 256, 512, 1024, 1460];
 /// Bytes that a measurement sums at most: it takes milliseconds, so that single interrupts do not count.
 const WORK: usize = 40_000_000;
 const METHODS: [Method; 3] = [Method::Empty, Method::Complete, Method::ReportLoop];
-
-/// What to measure.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
-    #[arg(long, required = true)]
-    checksum: bool,
-    /// How often each is measured, in turn; medians are shown.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
 
 /// Medians for one length, in ns a packet; the empty program's cost is taken off.
 #[derive(Serialize)]
@@ -45,20 +31,15 @@ struct Answer<'a> {
     checksum: &'a [Row],
 }
 
-/// Runs the command.
-pub fn run(args: Args) -> Result<()> {
+/// Measures each routine `rounds` times, in turn, and shows the medians.
+pub fn run(rounds: u32, json: bool) -> Result<()> {
     need_privileges()?;
     let load = |method| Prog::load(Shipped::Measure(method), &[]);
     let programs = METHODS.into_iter().map(load).collect::<Result<Vec<_>>>()?;
-    let measure = |bytes| row(&programs, bytes, args.rounds);
+    let measure = |bytes| row(&programs, bytes, rounds);
     let rows = SEGMENTS.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
-    if args.json {
-        return print_json(&Answer {
-            version: 1,
-            unit: "ns",
-            rounds: args.rounds,
-            checksum: &rows,
-        });
+    if json {
+        return print_json(&Answer { version: 1, unit: "ns", rounds, checksum: &rows });
     }
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -81,7 +62,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     say(format_args!(
         "\nMedians of {} rounds in turn, less the empty program's: only the ratio means anything elsewhere.",
-        args.rounds
+        rounds
     ));
     Ok(())
 }
