@@ -3,6 +3,7 @@
 use serde::Serialize;
 use xhop_asm::programs::{Method, Shipped};
 
+use super::statistics::{median, sorted};
 use crate::cmd::{need_privileges, print_json, say};
 use crate::sys::bpf::{Prog, TestRun};
 use crate::table::{Align, Table, ratio};
@@ -18,8 +19,8 @@ const METHODS: [Method; 3] = [Method::Empty, Method::Complete, Method::ReportLoo
 #[derive(Serialize)]
 struct Row {
     bytes: usize,
-    complete_ns: u32,
-    report_loop_ns: u32,
+    complete_ns: u64,
+    report_loop_ns: u64,
 }
 
 /// What `--json` prints.
@@ -54,7 +55,7 @@ pub fn run(rounds: u32, json: bool) -> Result<()> {
             format!("{} ns", row.complete_ns),
             format!("{} ns", row.report_loop_ns),
             // The kernel gives whole nanoseconds: below one there is no ratio.
-            format!("1/{}", ratio(row.report_loop_ns.into(), row.complete_ns.max(1).into())),
+            format!("1/{}", ratio(row.report_loop_ns, row.complete_ns.max(1))),
         ]);
     }
     for line in table.to_string().lines() {
@@ -72,10 +73,10 @@ fn row(programs: &[Prog], bytes: usize, rounds: u32) -> Result<Row> {
     let mut times = [const { Vec::new() }; METHODS.len()];
     for _ in 0..rounds {
         for ((program, method), times) in programs.iter().zip(METHODS).zip(&mut times) {
-            times.push(time(program, method, bytes, repeat)?);
+            times.push(time(program, method, bytes, repeat)?.into());
         }
     }
-    let [empty, complete, report_loop] = times.map(median);
+    let [empty, complete, report_loop] = times.map(|times| median(&sorted(times)));
     let (complete_ns, report_loop_ns) =
         (complete.saturating_sub(empty), report_loop.saturating_sub(empty));
     Ok(Row { bytes, complete_ns, report_loop_ns })
@@ -90,11 +91,6 @@ fn time(program: &Prog, method: Method, bytes: usize, repeat: u32) -> Result<u32
         true => Ok(result.duration_ns),
         false => Err(Error::WrongSum { bytes, expected, got: result.retval }),
     }
-}
-
-fn median(mut times: Vec<u32>) -> u32 {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or(0)
 }
 
 /// A TCP segment of `bytes` in an IPv4 frame as the method wants it, and its checksum as a native number.
