@@ -393,6 +393,41 @@ pub enum Error {
     /// A program of ours that does not assemble.
     #[error("a program does not assemble: {0}: report it")]
     Assemble(xhop_asm::Error),
+    /// Packets that should have arrived did not.
+    #[error(
+        "traffic to {to}: {source}: containers that are measured must let each other's packets in: look for a firewall in them"
+    )]
+    NoTraffic {
+        /// The receiving container's address.
+        to: std::net::IpAddr,
+        /// What went wrong.
+        source: std::io::Error,
+    },
+    /// A pair whose plain path is to be measured is joined.
+    #[error(
+        "joined already: {names}; the plain path is to be measured too: run `xhop down {names}` first"
+    )]
+    Joined {
+        /// Those who are.
+        names: String,
+    },
+    /// A joined pair whose packets go another way.
+    #[error(
+        "{one} and {other} are joined ({way}), but the packets to {to} do not hop: do they go by a router?"
+    )]
+    NotDirect {
+        /// The sending container.
+        one: String,
+        /// The receiving one.
+        other: String,
+        /// How they are joined.
+        way: &'static str,
+        /// The receiver's address.
+        to: std::net::IpAddr,
+    },
+    /// The user wants no more of it.
+    #[error("interrupted: all is as it was found")]
+    Interrupted,
     /// A checksum routine that gives a wrong sum.
     #[error(
         "the checksum of {bytes} bytes is {got:#06x}, not {expected:#06x}: report it with `uname -a`"

@@ -33,7 +33,7 @@ fn help_is_no_error() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    let wrong: [&[&str]; 18] = [
+    let wrong: [&[&str]; 23] = [
         &[],
         &["fly"],
         &["--fly"],
@@ -52,6 +52,11 @@ fn wrong_usage_is_exit_code_2() {
         &["down", "--all", "a"],
         &["status", "a"],
         &["up", "a/b", "c"],
+        &["bench"],
+        &["bench", "a"],
+        &["bench", "a", "b", "c"],
+        &["bench", "a", "b", "--checksum"],
+        &["bench", "a", "b", "--seconds", "0"],
     ];
     for args in wrong {
         let done = xhop(args);

@@ -7,6 +7,7 @@ pub mod disasm;
 pub mod down;
 mod input;
 pub mod lint;
+mod load;
 pub mod programs;
 pub mod show;
 pub mod status;

@@ -137,6 +137,12 @@ fn running(prog: &Prog) -> Result<Running> {
     Ok(Running { name: info.name, id: info.id, tag: hex::encode(info.tag), line_info })
 }
 
+/// How many packets of the member had this verdict.
+pub(super) fn packets(member: &Member, verdict: Verdict) -> Result<u64> {
+    let pins = MemberPins::of(&member.segment, &member.host);
+    Ok(counter(&pins.open_stats()?, verdict)?.packets)
+}
+
 fn counter(stats: &Map, verdict: Verdict) -> Result<Counter> {
     let cpus = stats.lookup_percpu(&(verdict as u32).to_ne_bytes())?.unwrap_or_default();
     let sum = |off: i16| -> u64 {

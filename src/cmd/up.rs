@@ -72,7 +72,8 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
     Ok(plan)
 }
 
-fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
+/// What would be done.
+pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
     let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
     let attach = match join.attach {
         Some(attach) => attach,

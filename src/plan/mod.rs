@@ -23,7 +23,7 @@ pub use ground::Ground;
 pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
-pub use up::up;
+pub use up::{br_netfilter, up};
 pub use wish::Ways;
 
 use serde::Serialize;

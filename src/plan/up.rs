@@ -69,17 +69,21 @@ pub fn up(
 
 /// What the direct path goes round, where the kernel would have looked.
 fn warnings(segment: &Segment, ground: Ground) -> Result<Vec<String>> {
+    let warning = format!(
+        "br_netfilter is on: iptables rules that filter or translate what passes bridge {segment} \
+         do not see what is joined; a service address that is translated to a joined container fails"
+    );
+    Ok(br_netfilter(segment, ground)?.then_some(warning).into_iter().collect())
+}
+
+/// Whether what passes the bridge goes through iptables, as Docker has it.
+pub fn br_netfilter(segment: &Segment, ground: Ground) -> Result<bool> {
     let (netns, _) = ground.present(&segment.bridge)?;
     let on = |family: &str| {
         let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
         std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")
     };
-    let warning = format!(
-        "br_netfilter is on: iptables rules that filter or translate what passes bridge {segment} \
-         do not see what is joined; a service address that is translated to a joined container fails"
-    );
-    let on = netns.run(|| on("iptables") || on("ip6tables"))?;
-    Ok(on.then_some(warning).into_iter().collect())
+    netns.run(|| on("iptables") || on("ip6tables"))
 }
 
 /// The member as it would be joined now, the way it was before; `None` if it is gone from its bridge.

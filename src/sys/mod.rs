@@ -6,11 +6,13 @@
 pub mod bpf;
 pub mod bpffs;
 pub mod caps;
+pub mod cpu;
 pub mod ethtool;
 pub mod kallsyms;
 pub mod kernel;
 pub mod netlink;
 pub mod netns;
+pub mod signal;
 pub mod socket;
 pub mod stage;
 

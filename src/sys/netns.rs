@@ -61,6 +61,12 @@ impl Netns {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
+    /// The same, kept alive by another descriptor.
+    pub fn try_clone(&self) -> Result<Self> {
+        let fd = self.fd.try_clone().map_err(Error::io(&self.path))?;
+        Ok(Self { fd, path: self.path.clone(), ..*self })
+    }
+
     /// Its inode number, by which other tools name it: `net:[4026531840]`.
     pub fn inode(&self) -> u64 {
         self.ino

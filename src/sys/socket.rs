@@ -1,6 +1,7 @@
-//! Raw sockets: ICMP echo (raw(7)) and counting what the kernel sees on an interface (packet(7)).
+//! What the standard library's sockets can't: ICMP echo (raw(7)), counting what the kernel sees on an
+//! interface (packet(7)), and ending a TCP connection by a reset.
 
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,19 @@ fn open(domain: i32, kind: i32, protocol: i32, what: &'static str) -> Result<Own
         .map_err(Error::sys("socket", what))?;
     // SAFETY: it has just been opened, so it is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Lets the connection end with a reset when it is closed, of which nothing remains: no `TIME_WAIT`, no
+/// port that is taken for a minute (socket(7), SO_LINGER).
+pub fn reset_on_close(stream: &TcpStream) -> Result<()> {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    let len = size_of_val(&linger) as libc::socklen_t;
+    // SAFETY: the value is of the option's type, and `len` bytes long.
+    let set = unsafe {
+        let value = (&raw const linger).cast();
+        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len)
+    };
+    Errno::result(set).map(drop).map_err(Error::sys("setsockopt", "SO_LINGER"))
 }
 
 /// Sends an ICMP echo request from the calling thread's namespace and waits for its answer. Gives the

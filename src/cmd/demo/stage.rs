@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use super::traffic;
+use crate::cmd::load::Route;
 use crate::sys::netlink::Rtnl;
 use crate::sys::netns::Netns;
 use crate::sys::socket::{Counter, ping};
@@ -15,7 +16,7 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
 /// The server's address.
 pub const SERVER: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 3);
 const HTTP: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER), 80);
-const BULK: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER), 5201);
+const BULK: SocketAddr = SocketAddr::new(IpAddr::V4(SERVER), 0);
 /// How long an answer may take; a retransmitted SYN would come after one second and fail again.
 const PATIENCE: Duration = Duration::from_secs(2);
 
@@ -41,7 +42,7 @@ impl Stage {
         let server = container(&rtnl, bridge, "server", SERVER)?;
         wait_for_carrier(&rtnl)?;
         let ifindex = index(&rtnl, "veth-client")?;
-        server.run(|| traffic::serve(HTTP, BULK))??;
+        server.run(|| traffic::serve(HTTP))??;
         Ok(Self { host, client, server, ifindex })
     }
 
@@ -62,7 +63,8 @@ impl Stage {
 
     /// Mbit/s that one TCP stream carries from client to server.
     pub fn throughput(&self, time: Duration) -> Result<u64> {
-        self.client.run(|| traffic::blast(BULK, time))?.map_err(Error::io("TCP stream"))
+        let route = Route { from: &self.client, to: &self.server, listen: BULK, target: BULK };
+        Ok(route.streams(1, time)?.mbit())
     }
 
     /// Segments that the server's stack has dropped for their checksum.

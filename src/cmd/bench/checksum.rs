@@ -1,9 +1,10 @@
-//! `xhop bench`: what the programs cost.
+//! `xhop bench --checksum`: what summing a segment costs.
 
 use serde::Serialize;
 use xhop_asm::programs::{Method, Shipped};
 
-use super::{need_privileges, print_json, say};
+use super::statistics::{median, sorted};
+use crate::cmd::{need_privileges, print_json, say};
 use crate::sys::bpf::{Prog, TestRun};
 use crate::table::{Align, Table, ratio};
 use crate::{Error, Result};
@@ -14,26 +15,12 @@ const SEGMENTS: [usize; 7] = [20, 64, 128, 256, 512, 1024, 1460];
 const WORK: usize = 40_000_000;
 const METHODS: [Method; 3] = [Method::Empty, Method::Complete, Method::ReportLoop];
 
-/// What to measure.
-#[derive(clap::Args, Debug)]
-pub struct Args {
-    /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
-    #[arg(long, required = true)]
-    checksum: bool,
-    /// How often each is measured, in turn; medians are shown.
-    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..=1000))]
-    rounds: u32,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
 /// Medians for one length, in ns a packet; the empty program's cost is taken off.
 #[derive(Serialize)]
 struct Row {
     bytes: usize,
-    complete_ns: u32,
-    report_loop_ns: u32,
+    complete_ns: u64,
+    report_loop_ns: u64,
 }
 
 /// What `--json` prints.
@@ -45,20 +32,15 @@ struct Answer<'a> {
     checksum: &'a [Row],
 }
 
-/// Runs the command.
-pub fn run(args: Args) -> Result<()> {
+/// Measures each routine `rounds` times, in turn, and shows the medians.
+pub fn run(rounds: u32, json: bool) -> Result<()> {
     need_privileges()?;
     let load = |method| Prog::load(Shipped::Measure(method), &[]);
     let programs = METHODS.into_iter().map(load).collect::<Result<Vec<_>>>()?;
-    let measure = |bytes| row(&programs, bytes, args.rounds);
+    let measure = |bytes| row(&programs, bytes, rounds);
     let rows = SEGMENTS.into_iter().map(measure).collect::<Result<Vec<_>>>()?;
-    if args.json {
-        return print_json(&Answer {
-            version: 1,
-            unit: "ns",
-            rounds: args.rounds,
-            checksum: &rows,
-        });
+    if json {
+        return print_json(&Answer { version: 1, unit: "ns", rounds, checksum: &rows });
     }
     let right = Align::Right;
     let mut table = Table::new(&[
@@ -73,7 +55,7 @@ pub fn run(args: Args) -> Result<()> {
             format!("{} ns", row.complete_ns),
             format!("{} ns", row.report_loop_ns),
             // The kernel gives whole nanoseconds: below one there is no ratio.
-            format!("1/{}", ratio(row.report_loop_ns.into(), row.complete_ns.max(1).into())),
+            format!("1/{}", ratio(row.report_loop_ns, row.complete_ns.max(1))),
         ]);
     }
     for line in table.to_string().lines() {
@@ -81,7 +63,7 @@ pub fn run(args: Args) -> Result<()> {
     }
     say(format_args!(
         "\nMedians of {} rounds in turn, less the empty program's: only the ratio means anything elsewhere.",
-        args.rounds
+        rounds
     ));
     Ok(())
 }
@@ -91,10 +73,10 @@ fn row(programs: &[Prog], bytes: usize, rounds: u32) -> Result<Row> {
     let mut times = [const { Vec::new() }; METHODS.len()];
     for _ in 0..rounds {
         for ((program, method), times) in programs.iter().zip(METHODS).zip(&mut times) {
-            times.push(time(program, method, bytes, repeat)?);
+            times.push(time(program, method, bytes, repeat)?.into());
         }
     }
-    let [empty, complete, report_loop] = times.map(median);
+    let [empty, complete, report_loop] = times.map(|times| median(&sorted(times)));
     let (complete_ns, report_loop_ns) =
         (complete.saturating_sub(empty), report_loop.saturating_sub(empty));
     Ok(Row { bytes, complete_ns, report_loop_ns })
@@ -109,11 +91,6 @@ fn time(program: &Prog, method: Method, bytes: usize, repeat: u32) -> Result<u32
         true => Ok(result.duration_ns),
         false => Err(Error::WrongSum { bytes, expected, got: result.retval }),
     }
-}
-
-fn median(mut times: Vec<u32>) -> u32 {
-    times.sort_unstable();
-    times.get(times.len() / 2).copied().unwrap_or(0)
 }
 
 /// A TCP segment of `bytes` in an IPv4 frame as the method wants it, and its checksum as a native number.

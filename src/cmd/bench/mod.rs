@@ -1,0 +1,175 @@
+//! `xhop bench`: the path between two containers in each way, and what the programs cost.
+
+mod checksum;
+mod measure;
+mod pair;
+mod report;
+mod statistics;
+mod ways;
+
+use std::io::{IsTerminal, Write};
+use std::time::Duration;
+
+use self::measure::{MEASUREMENTS, METRICS, Sample};
+use self::pair::Pair;
+use self::report::Results;
+use self::ways::{WAYS, order};
+use super::{lock, need_privileges};
+use crate::container::Name;
+use crate::sys::signal;
+use crate::table::ratio;
+use crate::{Error, Result};
+
+/// Enough that each way is at each place in a round as often as any other, three ways being there.
+const ROUNDS: u32 = 6;
+/// `--checksum` takes milliseconds.
+const CHECKSUM_ROUNDS: u32 = 15;
+/// What it takes besides the measurements, for each way and round.
+const CHANGE: Duration = Duration::from_millis(300);
+
+/// What to measure.
+#[derive(clap::Args, Debug)]
+#[command(override_usage = "xhop bench [OPTIONS] <A> <B>\n       xhop bench --checksum [OPTIONS]")]
+pub struct Args {
+    /// The container that sends.
+    #[arg(value_name = "A", required_unless_present = "checksum", conflicts_with = "checksum")]
+    from: Option<Name>,
+    /// The one that it sends to; they must not be joined.
+    #[arg(value_name = "B", required_unless_present = "checksum", conflicts_with = "checksum")]
+    to: Option<Name>,
+    /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
+    ///
+    /// They run in the kernel on packets that they are given, without any network (BPF_PROG_TEST_RUN).
+    #[arg(long)]
+    checksum: bool,
+    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+    /// How long each measurement takes.
+    #[arg(long, default_value = "1", value_parser = seconds, conflicts_with = "checksum")]
+    seconds: Duration,
+    /// Join them as `up --force` does.
+    #[arg(long, conflicts_with = "checksum")]
+    force: bool,
+    /// Print JSON, with every sample.
+    #[arg(long)]
+    json: bool,
+}
+
+/// "2" or "0.25".
+fn seconds(text: &str) -> std::result::Result<Duration, &'static str> {
+    let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // Three digits after the point make it milliseconds.
+    let millis = format!("{whole}{part:0<3}").parse::<u64>();
+    match millis {
+        Ok(millis @ 50..=60_000) if digits(whole) && digits(part) && part.len() <= 3 => {
+            Ok(Duration::from_millis(millis))
+        }
+        _ => Err("from 0.05 to 60"),
+    }
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    need_privileges()?;
+    let (Some(from), Some(to)) = (args.from, args.to) else {
+        return checksum::run(args.rounds.unwrap_or(CHECKSUM_ROUNDS), args.json);
+    };
+    // Until all is over: who changed anything meanwhile would change what is measured.
+    let lock = lock(false)?;
+    let pair = Pair::find([from, to], args.force)?;
+    let rounds = args.rounds.unwrap_or(ROUNDS);
+    let mut progress = Progress::begin(rounds, args.seconds);
+    let signals = signal::PutOff::begin()?;
+    let measured = measure(&pair, rounds, args.seconds, &mut progress);
+    let restored = pair.take_out();
+    progress.clear();
+    let measured = match (measured, restored) {
+        (Err(error), Err(left)) => {
+            let undo = "take the two out".into();
+            Err(Error::HalfDone { error: Box::new(error), undo, left: Box::new(left) })
+        }
+        (measured, restored) => restored.and(measured),
+    };
+    if let (true, Err(error)) = (signal::pending(), &measured) {
+        let _ = writeln!(std::io::stderr(), "xhop: {error}");
+    }
+    // What is pending ends the process here.
+    drop(signals);
+    drop(lock);
+    let results = Results { pair: &pair, rounds, time: args.seconds, samples: measured? };
+    results.show(args.json)
+}
+
+/// The samples of each way, by round.
+fn measure(
+    pair: &Pair,
+    rounds: u32,
+    time: Duration,
+    progress: &mut Progress,
+) -> Result<[Vec<Sample>; WAYS.len()]> {
+    let mut samples = [const { Vec::new() }; WAYS.len()];
+    for round in 0..rounds {
+        for at in order(round) {
+            let (Some(way), Some(samples)) = (WAYS.get(at), samples.get_mut(at)) else { continue };
+            let tell = |what| progress.tell(round, way.name, what);
+            samples.push(pair.measured(way, time, tell)?);
+        }
+    }
+    Ok(samples)
+}
+
+/// What is told while it goes on, to who is at a terminal.
+struct Progress {
+    terminal: bool,
+    rounds: u32,
+}
+
+impl Progress {
+    /// Says how long it will take.
+    fn begin(rounds: u32, time: Duration) -> Self {
+        let each = time.saturating_mul(MEASUREMENTS).saturating_add(CHANGE);
+        let whole = each.saturating_mul(rounds.saturating_mul(WAYS.len() as u32));
+        let _ = writeln!(
+            std::io::stderr(),
+            "takes {} s (rounds: {rounds}, ways: {}, {MEASUREMENTS} measurements of {} s each); other xhop \
+             commands wait until it is through",
+            whole.as_secs().max(1),
+            WAYS.len(),
+            ratio(time.as_millis() as u64, 1000),
+        );
+        Self { terminal: std::io::stderr().is_terminal(), rounds }
+    }
+
+    fn tell(&mut self, round: u32, way: &str, metric: usize) {
+        if self.terminal {
+            let what = METRICS.get(metric).map_or("", |metric| metric.title);
+            let line = format!("\r\x1b[Kround {} of {}: {way}: {what}", round + 1, self.rounds);
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    fn clear(&mut self) {
+        if self.terminal {
+            let _ = std::io::stderr().write_all(b"\r\x1b[K");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time() {
+        let millis = |text| seconds(text).map(|time| time.as_millis());
+        assert_eq!(
+            ["1", "0.25", "2.5", "0.05", "60"].map(millis),
+            [1000, 250, 2500, 50, 60_000].map(Ok)
+        );
+        for bad in ["", ".", "1.", ".5", "0", "0.049", "60.001", "-1", "+1", "1e3", "1.2345", "x"] {
+            assert!(seconds(bad).is_err(), "{bad}");
+        }
+    }
+}
