@@ -14,6 +14,7 @@ mod facts;
 mod kernels;
 mod memory;
 mod registers;
+mod slow;
 
 /// The comment of the instruction that breaks the rule.
 const HERE: &str = "here";
