@@ -11,6 +11,7 @@ use xhop_asm::{
 
 mod code;
 mod facts;
+mod fuzz;
 mod kernels;
 mod memory;
 mod registers;
