@@ -5,7 +5,7 @@ mod lab;
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use generate::{Dice, KEYS, text};
+use generate::{Dice, KEYS, packet, text};
 use lab::{lab, load_xdp};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
@@ -82,8 +82,7 @@ fn compare(seed: u64, program: &Program, maps: &[Map; 3], seen: &mut Seen) {
     fill(maps, &vm);
     let mut dice = Dice::new(!seed);
     for _ in 0..PACKETS {
-        let len = 14 + dice.below(180);
-        let packet = dice.bytes(len);
+        let packet = packet(&mut dice);
         let run = TestRun { data_in: &packet, ctx_in: None, repeat: 1 };
         let result = kernel.test_run(&run).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
         let ours =

@@ -50,6 +50,20 @@ pub fn program(seed: u64) -> Program {
     asm.finish().expect("no labels, no errors")
 }
 
+/// Random bytes, most of them with what the programs ask for.
+pub fn packet(dice: &mut Dice) -> Vec<u8> {
+    let len = 14 + dice.below(120);
+    let mut packet = dice.bytes(len);
+    let mut put = |at: usize, bytes: &[u8]| {
+        packet.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
+    };
+    put(12, [&[8, 0], &[0x86, 0xdd], &[0, 8], &[0, 0]][dice.below(4)]);
+    put(14, &[[0x45, 0x46, 0x60, 0][dice.below(4)]]);
+    put(20, &[[6, 17, 1, 0][dice.below(4)]]);
+    put(23, &[[6, 17, 1, 0][dice.below(4)]]);
+    packet
+}
+
 /// A program's instructions, for messages.
 pub fn text(program: &Program) -> String {
     let mut slot = 0;
@@ -202,8 +216,24 @@ impl<'a> Writer<'a> {
     fn check(&mut self, len: i16) {
         self.alu(AluOp::Mov, R2, PACKET);
         self.alu(AluOp::Add, R2, i32::from(len));
-        let out = self.branch(Width::W64, R2.gt(END));
-        self.to_end.push(out);
+        let (short, fits) = (R2.gt(END), R2.le(END));
+        match self.dice.below(4) {
+            0 => {
+                let fits = if self.dice.one_in(2) { fits } else { END.ge(R2) };
+                let on = self.branch(Width::W64, fits);
+                self.set(R2, 0);
+                self.leave();
+                self.land(on);
+            }
+            1 => {
+                let out = self.branch(Width::W64, END.lt(R2));
+                self.to_end.push(out);
+            }
+            _ => {
+                let out = self.branch(Width::W64, short);
+                self.to_end.push(out);
+            }
+        }
         self.checked = self.checked.max(len);
         self.set(R2, 0);
     }

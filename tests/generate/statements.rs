@@ -6,7 +6,7 @@ use xhop_asm::{FP, R3, R4, R5, R8};
 impl Writer<'_> {
     /// One statement; blocks nest `depth` deep.
     pub(super) fn statement(&mut self, depth: usize) {
-        match self.dice.below(if depth == 0 { 12 } else { 18 }) {
+        match self.dice.below(if depth == 0 { 13 } else { 22 }) {
             0..3 => self.arithmetic(),
             3 => self.half(),
             4 => self.turn(),
@@ -17,11 +17,14 @@ impl Writer<'_> {
             9 => self.store_packet(),
             10 => self.spill(),
             11 => self.length(),
-            12 => self.further(),
-            13 => self.look_up(),
-            14 => self.redirect(),
-            15 => self.either(depth),
-            16 => self.repeat(depth),
+            12 => self.rewrite(),
+            13 => self.further(),
+            14 => self.look_up(),
+            15 => self.redirect(),
+            16..18 => self.either(depth),
+            18 => self.repeat(depth),
+            19 => self.header(depth),
+            20 => self.cut(),
             _ => self.sum(),
         }
     }
@@ -144,6 +147,62 @@ impl Writer<'_> {
         self.now_number(dst);
     }
 
+    /// A field by which headers are told apart: where it is, how long, and what may be there.
+    fn field(&mut self) -> (i16, Size, i32) {
+        let (off, size) =
+            [(12, Size::U16), (14, Size::U8), (20, Size::U8), (23, Size::U8)][self.dice.below(4)];
+        let values: &[i32] = match off {
+            12 => &[0x0800, 0x0008, 0x86dd, 0xdd86, 0x1_0008],
+            14 => &[0x45, 0x46, 0x60],
+            _ => &[6, 17, 1],
+        };
+        (off, size, values[self.dice.below(values.len())])
+    }
+
+    fn rewrite(&mut self) {
+        let (off, size, value) = self.field();
+        if off + size.bytes() as i16 <= self.checked {
+            self.emit(Insn::Store { mem: place(PACKET, off, size), src: Operand::Imm(value) });
+        }
+    }
+
+    /// Statements for packets of a kind; now and then something happens before it is asked.
+    fn header(&mut self, depth: usize) {
+        let (off, size, value) = self.field();
+        let dst = self.free();
+        if off + size.bytes() as i16 > self.checked || dst == R8 {
+            return self.arithmetic();
+        }
+        self.emit(Insn::Load { dst, mem: place(PACKET, off, size) });
+        self.now_number(dst);
+        if self.dice.one_in(4) {
+            self.rewrite();
+        }
+        match self.dice.below(6) {
+            0 => self.emit(Insn::Endian { order: ByteOrder::Big, bits: 16, dst }),
+            1 => self.alu(AluOp::And, dst, 0xffff),
+            2 => self.alu(AluOp::And, dst, value),
+            _ => {}
+        }
+        let cond = if self.dice.one_in(3) { Cond::Eq } else { Cond::Ne };
+        let width = [Width::W64, Width::W32][self.dice.below(2)];
+        let over = self.branch(width, Test { dst: dst.into(), cond, src: value.into() });
+        self.block(depth);
+        self.land(over);
+    }
+
+    /// Makes the packet shorter or longer; its addresses are void after it.
+    fn cut(&mut self) {
+        let delta = self.dice.below(24) as i32 - 16;
+        self.alu(AluOp::Mov, R1, CTX);
+        self.alu(AluOp::Mov, R2, delta);
+        self.emit(Insn::Call { helper: Helper::XDP_ADJUST_TAIL });
+        self.load(PACKET, Some(xdp_md::DATA), CTX);
+        self.load(END, Some(xdp_md::DATA_END), CTX);
+        self.called();
+        self.check(self.checked);
+    }
+
     /// An access at an offset that the packet says.
     fn further(&mut self) {
         let (mask, len) = (self.dice.below(128) as i32, 1 + self.dice.below(16) as i32);
@@ -225,6 +284,12 @@ impl Writer<'_> {
         };
         let test = Test { dst: self.number().into(), cond: cond(self.dice), src };
         let over = self.branch(width, test);
+        self.block(depth);
+        self.land(over);
+    }
+
+    /// A few statements that may be jumped over.
+    fn block(&mut self, depth: usize) {
         let (holds, stack, checked) = (self.holds, self.stack.len(), self.checked);
         for _ in 0..1 + self.dice.below(4) {
             self.statement(depth - 1);
@@ -232,7 +297,6 @@ impl Writer<'_> {
         if self.dice.one_in(5) {
             self.leave();
         }
-        self.land(over);
         for (now, before) in self.holds.iter_mut().zip(holds) {
             if before == Holds::Nothing {
                 *now = before;

@@ -13,6 +13,8 @@ pub(super) struct Code {
     slots: Vec<Option<Insn>>,
     /// Slots that are reached from more than one place, or by a jump: where paths can meet.
     joins: Vec<bool>,
+    /// Jumps back, as (from, to), in order.
+    pub(super) back: Vec<(usize, usize)>,
     /// Bit n: register n may be read before it is written, from this slot on.
     live: Vec<u16>,
     /// Instructions that can be walked, but not be run.
@@ -50,7 +52,7 @@ impl Code {
             }
         }
         let (joins, live) = (vec![false; slots.len()], vec![0; slots.len()]);
-        let mut code = Self { slots, joins, live, disagreed };
+        let mut code = Self { slots, joins, back: Vec::new(), live, disagreed };
         code.find_joins(&mut findings);
         if !findings.is_empty() {
             findings.append(&mut code.disagreed);
@@ -99,7 +101,12 @@ impl Code {
             };
             let target = Self::target(slot, *off);
             match self.slots.get(target) {
-                Some(Some(_)) => self.joins[target] = true,
+                Some(Some(_)) => {
+                    self.joins[target] = true;
+                    if target <= slot {
+                        self.back.push((slot, target));
+                    }
+                }
                 Some(None) => {
                     let what = "jumps into the middle of an instruction";
                     findings.push(Finding::new(slot, Rule::JumpTarget, what));

@@ -7,8 +7,8 @@ use crate::helper::Helper;
 use crate::map::MapShape;
 use crate::xdp;
 
-/// Ranges of verdicts that are told apart.
-const MAX_VERDICTS: usize = 64;
+/// Ranges that are told apart; where there are more, what lies between them is taken in.
+const MAX_RANGES: usize = 256;
 
 /// Bytes of the packet, by the name of the header field that they belong to; `frame` where the path did
 /// not find out, `l4` for what follows the IP header.
@@ -116,6 +116,9 @@ impl Facts {
         });
         let place = spans.partition_point(|old| *old < new);
         spans.insert(place, new);
+        if spans.len() > MAX_RANGES {
+            *spans = whole(spans);
+        }
     }
 
     /// What is known of this map.
@@ -160,7 +163,11 @@ impl Facts {
 
 /// Notes that `start..end` of something is touched.
 pub(super) fn touch(ranges: &mut Vec<(u32, u32)>, start: u32, end: u32) {
-    let mut new = (start, end);
+    add(ranges, (start, end));
+}
+
+/// Adds a range to those in order, as one with all that it touches.
+fn add<N: Copy + Ord>(ranges: &mut Vec<(N, N)>, mut new: (N, N)) {
     ranges.retain(|old| {
         let apart = old.1 < new.0 || new.1 < old.0;
         if !apart {
@@ -170,25 +177,28 @@ pub(super) fn touch(ranges: &mut Vec<(u32, u32)>, start: u32, end: u32) {
     });
     let place = ranges.partition_point(|old| *old < new);
     ranges.insert(place, new);
+    if let (true, Some(first), Some(last)) =
+        (ranges.len() > MAX_RANGES, ranges.first(), ranges.last())
+    {
+        *ranges = vec![(first.0, last.1)];
+    }
+}
+
+/// One span of each name, with all that those of the name touch.
+fn whole(spans: &[Span]) -> Vec<Span> {
+    let mut wholes: Vec<Span> = Vec::new();
+    for span in spans {
+        match wholes.iter_mut().find(|whole| whole.name == span.name) {
+            Some(whole) => whole.end = whole.end.max(span.end),
+            None => wholes.push(span.clone()),
+        }
+    }
+    wholes
 }
 
 impl Verdicts {
     pub(super) fn add(&mut self, min: u64, max: u64) {
-        let mut new = (min, max);
-        self.0.retain(|old| {
-            let apart = old.1 < new.0 || new.1 < old.0;
-            if !apart {
-                new = (old.0.min(new.0), old.1.max(new.1));
-            }
-            apart
-        });
-        let place = self.0.partition_point(|old| *old < new);
-        self.0.insert(place, new);
-        if let (true, Some(first), Some(last)) =
-            (self.0.len() > MAX_VERDICTS, self.0.first(), self.0.last())
-        {
-            self.0 = vec![(first.0, last.1)];
-        }
+        add(&mut self.0, (min, max));
     }
 }
 

@@ -14,6 +14,12 @@ use crate::reg::Mem;
 
 /// Steps that are walked at most. The kernel's limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_STEPS: u64 = 500_000;
+/// Looks at states that were there before, at most; a second of work in a debug build, or a few.
+const MAX_LOOKS: u64 = 5_000_000;
+/// States that are kept at most: some kilobytes each.
+const MAX_STATES: usize = 20_000;
+/// Jumps back in a program.
+const MAX_LOOPS: usize = 256;
 /// Forks and joins on one path. The kernel's limit is 8192 forks (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const MAX_DEPTH: usize = 8000;
 
@@ -22,16 +28,16 @@ const MAX_DEPTH: usize = 8000;
 struct Rest {
     /// Instructions on the longest.
     longest: u64,
-    /// Jumps back, with the most rounds of each.
-    loops: Vec<Loop>,
+    /// How often each jump back is taken at most, in the order of `Code::back`.
+    rounds: Vec<u32>,
 }
 
 /// A way that is still to be walked.
 struct Way {
     slot: usize,
     state: Box<State>,
-    /// The jump back that it begins with.
-    back: Option<(usize, usize)>,
+    /// The jump back that it begins with, by its place in `Code::back`.
+    back: Option<usize>,
 }
 
 /// A fork or a join on the path that is being walked.
@@ -43,7 +49,7 @@ struct Open {
     /// Steps from the last fork or join to here.
     steps: u64,
     /// The jump back by which the path came here from there.
-    back: Option<(usize, usize)>,
+    back: Option<usize>,
 }
 
 /// A join all of whose paths were walked from this state.
@@ -59,7 +65,13 @@ struct Walk<'a> {
     seen: Vec<bool>,
     /// Loads: whether of the context.
     of_context: Vec<Option<bool>>,
+    /// By slot: states from which all was walked.
     done: Vec<Vec<Done>>,
+    /// By slot: the joins on the path, as places in it.
+    open: Vec<Vec<usize>>,
+    /// States in `done`, and how often one was looked at.
+    states: usize,
+    looks: u64,
     path: Vec<Open>,
 }
 
@@ -88,15 +100,19 @@ pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
         seen: vec![false; code.len()],
         of_context: vec![None; code.len()],
         done: (0..code.len()).map(|_| Vec::new()).collect(),
+        open: vec![Vec::new(); code.len()],
+        states: 0,
+        looks: 0,
         path: Vec::new(),
     };
-    let rest = walk.all();
+    let rest = if code.back.len() > MAX_LOOPS { walk.too_complex() } else { walk.all() };
     walk.find_open_end();
     walk.find_unreachable();
     let mut facts = walk.machine.facts;
     facts.maps.resize(maps.len(), Default::default());
     facts.longest = rest.longest;
-    facts.loops = rest.loops;
+    let rounds = code.back.iter().zip(rest.rounds).filter(|(_, rounds)| *rounds > 0);
+    facts.loops = rounds.map(|(&(from, to), rounds)| Loop { from, to, rounds }).collect();
     facts.tidy();
     let mut findings = walk.findings;
     findings.extend(code.disagreed.iter().cloned());
@@ -118,7 +134,9 @@ impl Walk<'_> {
                 let Some(parent) = self.path.last_mut() else { return done.rest };
                 parent.rest.merge(&done.rest, done.steps, done.back);
                 if let Some((slot, state)) = done.join {
+                    self.open[slot].pop();
                     self.done[slot].push(Done { state, rest: done.rest });
+                    self.states += 1;
                 }
                 continue;
             };
@@ -136,15 +154,24 @@ impl Walk<'_> {
                 End::Join(slot, state) => {
                     let todo = vec![Way { slot, state: state.clone(), back: None }];
                     let join = Some((slot, state));
+                    self.open[slot].push(self.path.len());
                     self.path.push(Open { join, todo, rest: Rest::default(), steps, back });
                 }
             }
-            if self.path.len() > MAX_DEPTH || self.machine.facts.steps > MAX_STEPS {
-                let what = "the paths through it are too many or too long to walk";
-                self.findings.push(Finding::new(0, Rule::TooComplex, what));
-                return Rest::default();
+            let long = self.path.len() > MAX_DEPTH || self.machine.facts.steps > MAX_STEPS;
+            if long || self.looks > MAX_LOOKS || self.states > MAX_STATES {
+                return self.too_complex();
             }
         }
+    }
+
+    fn too_complex(&mut self) -> Rest {
+        self.find(
+            0,
+            Rule::TooComplex,
+            "the paths through it are too many or too long to walk".into(),
+        );
+        Rest::default()
     }
 
     /// Steps to the next fork or join. A way that begins at a join was looked at there.
@@ -181,15 +208,15 @@ impl Walk<'_> {
     fn one(&mut self, slot: usize, insn: Insn, state: &mut State) -> Next {
         let next = slot + insn.slots();
         let done = match insn {
-            Insn::Jump { off } => return jump(slot, Code::target(slot, off), state),
+            Insn::Jump { off } => return self.jump(slot, Code::target(slot, off), state),
             Insn::Branch { width, test, off } => branch(state, width, test).map(|ways| {
                 let target = Code::target(slot, off);
                 match ways {
-                    Ways::Taken => jump(slot, target, state),
+                    Ways::Taken => self.jump(slot, target, state),
                     Ways::Not => Next::To(next),
                     // The last is walked first.
                     Ways::Either { taken, not } => {
-                        Next::Fork(vec![way(slot, target, taken), way(slot, next, not)])
+                        Next::Fork(vec![self.way(slot, target, taken), self.way(slot, next, not)])
                     }
                 }
             }),
@@ -218,15 +245,32 @@ impl Walk<'_> {
         }
     }
 
+    /// A jump that is always taken; one back begins a way of its own, for its rounds to be counted.
+    fn jump(&self, slot: usize, to: usize, state: &State) -> Next {
+        match to <= slot {
+            true => Next::Fork(vec![self.way(slot, to, Box::new(state.clone()))]),
+            false => Next::To(to),
+        }
+    }
+
+    fn way(&self, from: usize, to: usize, state: Box<State>) -> Way {
+        let place = || self.code.back.iter().position(|jump| *jump == (from, to));
+        let back = if to <= from { place() } else { None };
+        Way { slot: to, state, back }
+    }
+
     /// Paths can meet here: what was walked before is not walked again.
     fn join(&mut self, slot: usize, state: Box<State>) -> End {
-        let done = self.done[slot].iter().rev();
-        if let Some(done) = done.into_iter().find(|done| done.state.covers(&state, self.code, slot))
-        {
+        let looks = &mut self.looks;
+        let mut covers = |before: &State| {
+            *looks += 1;
+            before.covers(&state, self.code, slot)
+        };
+        if let Some(done) = self.done[slot].iter().rev().find(|done| covers(&done.state)) {
             return End::Leaf(done.rest.clone());
         }
-        let mut open = self.path.iter().filter_map(|open| open.join.as_ref());
-        if open.any(|(at, before)| *at == slot && before.covers(&state, self.code, slot)) {
+        let open = self.open[slot].iter().rev().filter_map(|at| self.path.get(*at)?.join.as_ref());
+        if open.into_iter().any(|(_, before)| covers(before)) {
             let what = "comes here again with nothing changed: a loop that may never end";
             self.find(slot, Rule::Endless, what.into());
             return End::Leaf(Rest::default());
@@ -236,6 +280,7 @@ impl Walk<'_> {
 
     /// The same is said once.
     fn find(&mut self, slot: usize, rule: Rule, what: String) {
+        self.looks += self.findings.len() as u64;
         if !self.findings.iter().any(|found| found.slot == slot && found.rule == rule) {
             self.findings.push(Finding { slot, rule, what });
         }
@@ -265,35 +310,15 @@ impl Walk<'_> {
     }
 }
 
-/// A jump that is always taken; one back begins a way of its own, for its rounds to be counted.
-fn jump(slot: usize, to: usize, state: &State) -> Next {
-    match to <= slot {
-        true => Next::Fork(vec![way(slot, to, Box::new(state.clone()))]),
-        false => Next::To(to),
-    }
-}
-
-fn way(from: usize, to: usize, state: Box<State>) -> Way {
-    Way { slot: to, state, back: (to <= from).then_some((from, to)) }
-}
-
 impl Rest {
     /// Takes in what can follow after `steps` and a jump back.
-    fn merge(&mut self, after: &Self, steps: u64, back: Option<(usize, usize)>) {
+    fn merge(&mut self, after: &Self, steps: u64, back: Option<usize>) {
         self.longest = self.longest.max(after.longest + steps);
-        let mut loops = after.loops.clone();
-        if let Some((from, to)) = back {
-            count(&mut loops, Loop { from, to, rounds: 1 }, u32::saturating_add);
+        let len = self.rounds.len().max(after.rounds.len()).max(back.map_or(0, |back| back + 1));
+        self.rounds.resize(len, 0);
+        for (at, most) in self.rounds.iter_mut().enumerate() {
+            let rounds = after.rounds.get(at).copied().unwrap_or(0);
+            *most = rounds.saturating_add(u32::from(back == Some(at))).max(*most);
         }
-        for one in loops {
-            count(&mut self.loops, one, u32::max);
-        }
-    }
-}
-
-fn count(loops: &mut Vec<Loop>, new: Loop, sum: fn(u32, u32) -> u32) {
-    match loops.iter_mut().find(|old| (old.from, old.to) == (new.from, new.to)) {
-        Some(old) => old.rounds = sum(old.rounds, new.rounds),
-        None => loops.push(new),
     }
 }

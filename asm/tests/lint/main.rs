@@ -11,9 +11,11 @@ use xhop_asm::{
 
 mod code;
 mod facts;
+mod fuzz;
 mod kernels;
 mod memory;
 mod registers;
+mod slow;
 
 /// The comment of the instruction that breaks the rule.
 const HERE: &str = "here";
