@@ -44,6 +44,7 @@ fn names<'a>(list: &'a Value, key: &str, expected: &[&str]) -> &'a Vec<Value> {
 fn is_whole(answer: &Value, rounds: usize) {
     assert_eq!((&answer["version"], &answer["rounds"]), (&1.into(), &rounds.into()), "{answer}");
     assert_eq!(answer["milliseconds"], 50, "{answer}");
+    assert!(answer["busy_percent_before"].as_u64().is_some_and(|n| n <= 100), "{answer}");
     for test in names(&answer["tests"], "test", &TESTS) {
         assert!(test["unit"].is_string() && test["less_is_better"].is_boolean(), "{test}");
         for way in names(&test["ways"], "way", &WAYS) {

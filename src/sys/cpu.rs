@@ -4,23 +4,47 @@ use std::time::Duration;
 
 use crate::{Error, Result};
 
-/// How long all processors together were not idle since boot: user, system, interrupts. Not what a
-/// hypervisor gave to others. Whoever used it is in it, in steps of a clock tick (10 ms).
-pub fn busy() -> Result<Duration> {
-    let path = "/proc/stat";
-    let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
-    // SAFETY: no pointers; the kernel gives every process this number.
-    let a_second = unsafe { libc::getauxval(libc::AT_CLKTCK) }.max(1);
-    Ok(Duration::from_millis(ticks(&text).saturating_mul(1000) / a_second))
+/// The time of all processors together since boot, in steps of a clock tick (10 ms).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Times {
+    /// When they were not idle: user, system, interrupts, whoever it was for. Not what a hypervisor gave
+    /// to others.
+    pub busy: Duration,
+    /// All that there was, with what was idle or given to others.
+    pub all: Duration,
 }
 
-/// The first line has the sum of all: user, nice, system, idle, iowait, irq, softirq, steal. Guests' time is
-/// in the user's already.
-fn ticks(stat: &str) -> u64 {
+impl Times {
+    /// Until now.
+    pub fn read() -> Result<Self> {
+        let path = "/proc/stat";
+        let text = std::fs::read_to_string(path).map_err(Error::io(path))?;
+        // SAFETY: no pointers; the kernel gives every process this number.
+        let a_second = unsafe { libc::getauxval(libc::AT_CLKTCK) }.max(1);
+        let time = |ticks: u64| Duration::from_millis(ticks.saturating_mul(1000) / a_second);
+        let (busy, all) = ticks(&text);
+        Ok(Self { busy: time(busy), all: time(all) })
+    }
+
+    /// What has passed since.
+    pub fn since(&self, before: &Self) -> Self {
+        let busy = self.busy.saturating_sub(before.busy);
+        Self { busy, all: self.all.saturating_sub(before.all) }
+    }
+}
+
+/// Busy ones and all. The first line has the sums: user, nice, system, idle, iowait, irq, softirq, steal.
+/// Guests' time, which follows, is in the user's already.
+fn ticks(stat: &str) -> (u64, u64) {
     let first = stat.lines().next().unwrap_or("");
-    let fields = first.split_whitespace().skip(1).map(|field| field.parse().unwrap_or(0));
-    let busy = fields.enumerate().filter(|(at, _)| [0, 1, 2, 5, 6].contains(at));
-    busy.map(|(_, ticks): (usize, u64)| ticks).sum()
+    let fields = first.split_whitespace().skip(1).take(8);
+    let (mut busy, mut all) = (0, 0);
+    for (at, field) in fields.enumerate() {
+        let ticks: u64 = field.parse().unwrap_or(0);
+        all += ticks;
+        busy += if matches!(at, 3 | 4 | 7) { 0 } else { ticks };
+    }
+    (busy, all)
 }
 
 #[cfg(test)]
@@ -29,8 +53,11 @@ mod tests {
 
     #[test]
     fn idle_and_stolen_time_is_not_busy() {
-        assert_eq!(ticks("cpu  1 20 300 4444 4444 5000 60000 4444 4444 4444\ncpu0 1 1 1\n"), 65321);
-        assert_eq!(ticks(""), 0);
-        assert!(busy().expect("a stat") > Duration::ZERO);
+        let stat = "cpu  1 20 300 100000 200000 5000 60000 400000 4444 4444\ncpu0 1 1 1\n";
+        assert_eq!(ticks(stat), (65_321, 765_321));
+        assert_eq!(ticks(""), (0, 0));
+        let now = Times::read().expect("a stat");
+        assert!(now.busy > Duration::ZERO && now.busy < now.all);
+        assert_eq!(now.since(&now), Times { busy: Duration::ZERO, all: Duration::ZERO });
     }
 }

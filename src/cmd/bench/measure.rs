@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::statistics::{median, quantile, sorted};
 use crate::cmd::load::Route;
-use crate::sys::{cpu, signal};
+use crate::sys::cpu::Times;
+use crate::sys::signal;
 use crate::{Error, Result};
 
 /// A figure of the table.
@@ -63,9 +64,9 @@ pub fn measure(route: &Route, time: Duration, mut tell: impl FnMut(usize)) -> Re
         refuse_interrupted()
     };
     next(0)?;
-    let before = cpu::busy()?;
+    let before = Times::read()?;
     let one = route.streams(1, time)?;
-    let busy = cpu::busy()?.saturating_sub(before);
+    let busy = Times::read()?.since(&before).busy;
     next(1)?;
     let four = route.streams(4, time)?;
     next(2)?;

@@ -13,9 +13,11 @@ use std::time::Duration;
 use self::measure::{MEASUREMENTS, METRICS, Sample};
 use self::pair::Pair;
 use self::report::Results;
+use self::statistics::percent;
 use self::ways::{WAYS, order};
 use super::{lock, need_privileges};
 use crate::container::Name;
+use crate::sys::cpu::Times;
 use crate::sys::signal;
 use crate::table::ratio;
 use crate::{Error, Result};
@@ -26,6 +28,9 @@ const ROUNDS: u32 = 6;
 const CHECKSUM_ROUNDS: u32 = 15;
 /// What it takes besides the measurements, for each way and round.
 const CHANGE: Duration = Duration::from_millis(300);
+
+/// How long it is looked whether the machine is quiet.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// What to measure.
 #[derive(clap::Args, Debug)]
@@ -81,6 +86,7 @@ pub fn run(args: Args) -> Result<()> {
     let pair = Pair::find([from, to], args.force)?;
     let rounds = args.rounds.unwrap_or(ROUNDS);
     let mut progress = Progress::begin(rounds, args.seconds);
+    let busy_before = busy()?;
     let signals = signal::PutOff::begin()?;
     let measured = measure(&pair, rounds, args.seconds, &mut progress);
     let restored = pair.take_out();
@@ -98,8 +104,16 @@ pub fn run(args: Args) -> Result<()> {
     // What is pending ends the process here.
     drop(signals);
     drop(lock);
-    let results = Results { pair: &pair, rounds, time: args.seconds, samples: measured? };
-    results.show(args.json)
+    let (time, samples) = (args.seconds, measured?);
+    Results { pair: &pair, rounds, time, busy_before, samples }.show(args.json)
+}
+
+/// How much of its time the machine is busy with other things, in percent.
+fn busy() -> Result<u64> {
+    let before = Times::read()?;
+    std::thread::sleep(LOOK);
+    let Times { busy, all } = Times::read()?.since(&before);
+    Ok(percent(busy.as_millis() as u64, all.as_millis() as u64))
 }
 
 /// The samples of each way, by round.
@@ -130,7 +144,7 @@ impl Progress {
     /// Says how long it will take.
     fn begin(rounds: u32, time: Duration) -> Self {
         let each = time.saturating_mul(MEASUREMENTS).saturating_add(CHANGE);
-        let whole = each.saturating_mul(rounds.saturating_mul(WAYS.len() as u32));
+        let whole = each.saturating_mul(rounds.saturating_mul(WAYS.len() as u32)) + LOOK;
         let _ = writeln!(
             std::io::stderr(),
             "takes {} s (rounds: {rounds}, ways: {}, {MEASUREMENTS} measurements of {} s each); other xhop \

@@ -13,6 +13,9 @@ use crate::Result;
 use crate::cmd::{print_json, say};
 use crate::table::{Align, Table, ratio};
 
+/// Percent of the machine's time that others may use, before it is said.
+const QUIET: u64 = 5;
+
 /// What was measured, and how.
 pub struct Results<'a> {
     /// Between whom.
@@ -21,6 +24,8 @@ pub struct Results<'a> {
     pub rounds: u32,
     /// How long each time.
     pub time: Duration,
+    /// How much of its time the machine was busy before, in percent.
+    pub busy_before: u64,
     /// For each way, by round.
     pub samples: [Vec<Sample>; WAYS.len()],
 }
@@ -36,6 +41,7 @@ struct Answer<'a> {
     br_netfilter: bool,
     rounds: u32,
     milliseconds: u64,
+    busy_percent_before: u64,
     tests: Vec<Test>,
 }
 
@@ -106,6 +112,7 @@ impl Results<'_> {
             br_netfilter: self.pair.br_netfilter,
             rounds: self.rounds,
             milliseconds: self.time.as_millis() as u64,
+            busy_percent_before: self.busy_before,
             tests,
         })
     }
@@ -127,6 +134,13 @@ impl Results<'_> {
             say(format_args!(
                 "~ can't be told from the plain path's: the middle halves of their samples overlap, or there \
                  are too few."
+            ));
+        }
+        if self.busy_before > QUIET {
+            say(format_args!(
+                "The machine was {} % busy before: ratios are those of such a machine, and CPU has the others' \
+                 time in it.",
+                self.busy_before
             ));
         }
         let cells = tests.iter().flat_map(|test| test.ways.iter().map(move |way| (test, way)));
