@@ -48,14 +48,6 @@ nothing! { _dl_init_paths __ctype_init }
 // The resolver's state, which a thread that ends would give back if it had any.
 never! { __res_vinit __res_iclose }
 
-/// Names of hosts are not looked up. Nobody here does; who tries is told.
-// SAFETY: as getaddrinfo(3) may, it gives an error and makes no list.
-#[unsafe(no_mangle)]
-extern "C" fn getaddrinfo() -> c_int {
-    Errno::ENOSYS.set();
-    libc::EAI_SYSTEM
-}
-
 /// A backtrace ends where it begins. That frees std from its reader of debug information, which is
 /// 190 KB large.
 // SAFETY: it does not call the function that it is given, as on an empty stack.
