@@ -19,6 +19,7 @@ mod step;
 mod subset;
 mod value;
 mod walk;
+mod walked;
 
 pub use facts::{Facts, Loop, MapUse, Span, Verdicts};
 pub use finding::{Finding, Rule};

@@ -8,29 +8,17 @@ use super::finding::{Checked, Finding, Rule, broken};
 use super::state::State;
 use super::step::Machine;
 use super::value::Value;
+use super::walked::{Before, Rest, Walked};
 use crate::insn::Insn;
 use crate::map::MapShape;
 use crate::reg::Mem;
 
 /// Steps that are walked at most. The kernel's limit is a million (`BPF_COMPLEXITY_LIMIT_INSNS`).
 const MAX_STEPS: u64 = 500_000;
-/// Looks at states that were there before, at most; a second of work in a debug build, or a few.
-const MAX_LOOKS: u64 = 5_000_000;
-/// States that are kept at most: some kilobytes each.
-const MAX_STATES: usize = 20_000;
 /// Jumps back in a program.
 const MAX_LOOPS: usize = 256;
 /// Forks and joins on one path. The kernel's limit is 8192 forks (`BPF_COMPLEXITY_LIMIT_JMP_SEQ`).
 const MAX_DEPTH: usize = 8000;
-
-/// What is known of all paths from a place to the exits.
-#[derive(Clone, Default)]
-struct Rest {
-    /// Instructions on the longest.
-    longest: u64,
-    /// How often each jump back is taken at most, in the order of `Code::back`.
-    rounds: Vec<u32>,
-}
 
 /// A way that is still to be walked.
 struct Way {
@@ -42,20 +30,14 @@ struct Way {
 
 /// A fork or a join on the path that is being walked.
 struct Open {
-    /// The join's slot and the state in which it was reached.
-    join: Option<(usize, Box<State>)>,
+    /// The join's slot.
+    join: Option<usize>,
     todo: Vec<Way>,
     rest: Rest,
     /// Steps from the last fork or join to here.
     steps: u64,
     /// The jump back by which the path came here from there.
     back: Option<usize>,
-}
-
-/// A join all of whose paths were walked from this state.
-struct Done {
-    state: Box<State>,
-    rest: Rest,
 }
 
 struct Walk<'a> {
@@ -65,13 +47,7 @@ struct Walk<'a> {
     seen: Vec<bool>,
     /// Loads: whether of the context.
     of_context: Vec<Option<bool>>,
-    /// By slot: states from which all was walked.
-    done: Vec<Vec<Done>>,
-    /// By slot: the joins on the path, as places in it.
-    open: Vec<Vec<usize>>,
-    /// States in `done`, and how often one was looked at.
-    states: usize,
-    looks: u64,
+    walked: Walked<'a>,
     path: Vec<Open>,
 }
 
@@ -99,10 +75,7 @@ pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
         findings: Vec::new(),
         seen: vec![false; code.len()],
         of_context: vec![None; code.len()],
-        done: (0..code.len()).map(|_| Vec::new()).collect(),
-        open: vec![Vec::new(); code.len()],
-        states: 0,
-        looks: 0,
+        walked: Walked::new(code),
         path: Vec::new(),
     };
     let rest = if code.back.len() > MAX_LOOPS { walk.too_complex() } else { walk.all() };
@@ -133,10 +106,8 @@ impl Walk<'_> {
                 let Some(done) = self.path.pop() else { return Rest::default() };
                 let Some(parent) = self.path.last_mut() else { return done.rest };
                 parent.rest.merge(&done.rest, done.steps, done.back);
-                if let Some((slot, state)) = done.join {
-                    self.open[slot].pop();
-                    self.done[slot].push(Done { state, rest: done.rest });
-                    self.states += 1;
+                if let Some(slot) = done.join {
+                    self.walked.close(slot, done.rest);
                 }
                 continue;
             };
@@ -152,14 +123,19 @@ impl Walk<'_> {
                     self.path.push(Open { join: None, todo, rest: Rest::default(), steps, back });
                 }
                 End::Join(slot, state) => {
-                    let todo = vec![Way { slot, state: state.clone(), back: None }];
-                    let join = Some((slot, state));
-                    self.open[slot].push(self.path.len());
-                    self.path.push(Open { join, todo, rest: Rest::default(), steps, back });
+                    self.walked.open(slot, State::clone(&state));
+                    let todo = vec![Way { slot, state, back: None }];
+                    self.path.push(Open {
+                        join: Some(slot),
+                        todo,
+                        rest: Rest::default(),
+                        steps,
+                        back,
+                    });
                 }
             }
             let long = self.path.len() > MAX_DEPTH || self.machine.facts.steps > MAX_STEPS;
-            if long || self.looks > MAX_LOOKS || self.states > MAX_STATES {
+            if long || self.walked.too_much() {
                 return self.too_complex();
             }
         }
@@ -200,8 +176,7 @@ impl Walk<'_> {
 
     /// Whether the way that is walked begins with the join at this slot itself.
     fn begins_here(&self, slot: usize) -> bool {
-        let open = self.path.last();
-        open.and_then(|open| open.join.as_ref()).is_some_and(|(join, _)| *join == slot)
+        self.path.last().is_some_and(|open| open.join == Some(slot))
     }
 
     /// One instruction.
@@ -261,26 +236,19 @@ impl Walk<'_> {
 
     /// Paths can meet here: what was walked before is not walked again.
     fn join(&mut self, slot: usize, state: Box<State>) -> End {
-        let looks = &mut self.looks;
-        let mut covers = |before: &State| {
-            *looks += 1;
-            before.covers(&state, self.code, slot)
-        };
-        if let Some(done) = self.done[slot].iter().rev().find(|done| covers(&done.state)) {
-            return End::Leaf(done.rest.clone());
+        match self.walked.find(slot, &state) {
+            Before::Done(rest) => End::Leaf(rest),
+            Before::Open => {
+                let what = "comes here again with nothing changed: a loop that may never end";
+                self.find(slot, Rule::Endless, what.into());
+                End::Leaf(Rest::default())
+            }
+            Before::Never => End::Join(slot, state),
         }
-        let open = self.open[slot].iter().rev().filter_map(|at| self.path.get(*at)?.join.as_ref());
-        if open.into_iter().any(|(_, before)| covers(before)) {
-            let what = "comes here again with nothing changed: a loop that may never end";
-            self.find(slot, Rule::Endless, what.into());
-            return End::Leaf(Rest::default());
-        }
-        End::Join(slot, state)
     }
 
     /// The same is said once.
     fn find(&mut self, slot: usize, rule: Rule, what: String) {
-        self.looks += self.findings.len() as u64;
         if !self.findings.iter().any(|found| found.slot == slot && found.rule == rule) {
             self.findings.push(Finding { slot, rule, what });
         }
@@ -306,19 +274,6 @@ impl Walk<'_> {
             if self.code.get(slot).is_some() && !self.seen[slot] {
                 self.find(slot, Rule::Unreachable, "no path comes here: remove it".into());
             }
-        }
-    }
-}
-
-impl Rest {
-    /// Takes in what can follow after `steps` and a jump back.
-    fn merge(&mut self, after: &Self, steps: u64, back: Option<usize>) {
-        self.longest = self.longest.max(after.longest + steps);
-        let len = self.rounds.len().max(after.rounds.len()).max(back.map_or(0, |back| back + 1));
-        self.rounds.resize(len, 0);
-        for (at, most) in self.rounds.iter_mut().enumerate() {
-            let rounds = after.rounds.get(at).copied().unwrap_or(0);
-            *most = rounds.saturating_add(u32::from(back == Some(at))).max(*most);
         }
     }
 }
