@@ -4,6 +4,7 @@ mod lab;
 
 use std::time::Duration;
 
+use lab::audit::{caught, clean};
 use lab::{DOCKER_TOOLS, Docker, Lab, Where, assert_same, counter, lab_with, wait_until};
 
 /// The host side of a container's veth, in the kernel's words.
@@ -115,9 +116,11 @@ fn restarted(lab: &Lab, docker: &Docker) {
     lab.xhop(&["up", "alpha", "beta"]).ok();
     docker.restart("beta");
     assert_eq!(lab.member("docker:beta")["state"], "gone");
+    caught(lab, &[("attached", " is gone")]);
     talk(docker);
     lab.xhop(&["up", "alpha", "beta"]).ok();
     assert_eq!(lab.member("docker:beta")["state"], "up");
+    clean(lab);
     talk_by(lab, docker, true);
 
     lab.xhop(&["down", "--all"]).ok();
