@@ -242,3 +242,53 @@ fn verdicts_that_are_ranges() {
     assert!(facts.verdicts.0.len() <= 256, "{:?}", facts.verdicts);
     assert_eq!((facts.verdicts.0[0].0, facts.verdicts.0.last().expect("some").1), (0, 2000));
 }
+
+/// What only looks like a field says nothing of it.
+#[test]
+fn numbers_that_are_no_fields() {
+    type Load<'a> = &'a dyn Fn(&mut Assembler);
+    let changed: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.add(R3, 1, "and one");
+    };
+    let part: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.and(R3, 0xff00, "half of it");
+    };
+    let elsewhere: Load = &|asm| {
+        let out = asm.label("beyond");
+        asm.load(R3, R6.u8(0), "a byte");
+        asm.add(R3, R6, "into the packet");
+        asm.mov(R2, R3, "there");
+        asm.add(R2, 14, "as far as the EtherType would be");
+        asm.jump_if(R2.le(R7), &out, "is it there?");
+        leave(asm);
+        asm.bind(out);
+        asm.load(R3, R3.u16(12), "no EtherType");
+    };
+    let swapped: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.be16(R3, "in host order");
+        asm.be16(R3, "and back");
+    };
+    let wide: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.emit(Insn::Endian { order: ByteOrder::Big, bits: 32, dst: R3 }, "in the upper half");
+    };
+    for load in [changed, part, elsewhere, swapped, wide] {
+        let facts = passes(|asm| {
+            let out = asm.label("out");
+            packet(asm, 64);
+            load(asm);
+            asm.load(R4, R6.u16(12), "EtherType");
+            asm.jump_if(R4.ne(0x0008), &out, "not IPv4");
+            asm.jump_if(R3.eq(0x0008), &out, "the same?");
+            asm.jump_if(R3.eq(0x0800), &out, "or swapped?");
+            asm.store(R6.u8(40), 0, "written");
+            asm.bind(out);
+            leave(asm);
+        })
+        .facts;
+        assert_eq!(texts(&facts.writes), ["frame[40..41]"]);
+    }
+}
