@@ -50,6 +50,44 @@ fn addresses_of_other_places() {
     });
 }
 
+/// All that an instruction reads matters where paths meet.
+#[test]
+fn what_is_read_later() {
+    let number: Part = &|asm| asm.mov(R5, 0, "a number");
+    let address: Part = &|asm| asm.mov(R5, R6, "an address");
+    let readers: [(Rule, Part); 4] = [
+        (Rule::PointerLeak, &|asm| asm.store(R6.u64(0), R5, HERE)),
+        (Rule::PointerArithmetic, &|asm| asm.modulo(R5, 7, HERE)),
+        (Rule::PointerLeak, &|asm| {
+            let out = asm.label("out");
+            asm.mov(R4, 1, "a number");
+            asm.jump_if(R4.gt(R5), &out, HERE);
+            asm.bind(out);
+        }),
+        (Rule::Call, &|asm| {
+            for reg in [R1, R2, R3, R4] {
+                asm.mov(reg, 0, "nothing");
+            }
+            asm.call(Helper::CSUM_DIFF, HERE);
+        }),
+    ];
+    for (rule, both) in readers {
+        breaks(rule, |asm| meeting(asm, number, address, both));
+    }
+    breaks(Rule::PointerLeak, |asm| {
+        let (other, meet) = (asm.label("other"), asm.label("meet"));
+        asm.load(R9, R1.u32(xdp_md::INGRESS_IFINDEX), "a number");
+        asm.load(R6, R1.u32(xdp_md::DATA), "packet");
+        asm.jump_if(R9.eq(1), &other, "one way or the other");
+        asm.mov(R0, 2, "a number");
+        asm.jump(&meet, "meet");
+        asm.bind(other);
+        asm.mov(R0, R6, "an address");
+        asm.bind(meet);
+        asm.exit(HERE);
+    });
+}
+
 #[test]
 fn packets_that_were_checked_less_far() {
     let further: Part = &|asm| {
