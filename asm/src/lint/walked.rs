@@ -3,8 +3,8 @@
 use super::code::Code;
 use super::state::State;
 
-/// Looks at states that were there before, at most; a second of work in a debug build, or a few.
-const MAX_LOOKS: u64 = 5_000_000;
+/// Looks at states that were there before, at most; some seconds of work in a debug build.
+const MAX_LOOKS: u64 = 10_000_000;
 /// States that are kept at most: some kilobytes each.
 const MAX_STATES: usize = 20_000;
 

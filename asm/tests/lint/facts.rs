@@ -226,6 +226,14 @@ fn verdicts_that_are_ranges() {
     })
     .facts;
     assert_eq!(facts.verdicts.0, [(2, 2), (5, 255)]);
+    // The kernel looks at the low half only.
+    let facts = passes(|asm| {
+        asm.load(R0, R1.u32(xdp_md::INGRESS_IFINDEX), "a number");
+        asm.add(R0, 1, "1..=2^32");
+        asm.exit("done");
+    })
+    .facts;
+    assert_eq!(facts.verdicts.0, [(0, u32::MAX.into())]);
     let facts = passes(|asm| {
         let out = asm.label("out");
         asm.load(R2, R1.u32(xdp_md::INGRESS_IFINDEX), "a number");
@@ -241,4 +249,130 @@ fn verdicts_that_are_ranges() {
     .facts;
     assert!(facts.verdicts.0.len() <= 256, "{:?}", facts.verdicts);
     assert_eq!((facts.verdicts.0[0].0, facts.verdicts.0.last().expect("some").1), (0, 2000));
+}
+
+/// What only looks like a field says nothing of it.
+#[test]
+fn numbers_that_are_no_fields() {
+    type Load<'a> = &'a dyn Fn(&mut Assembler);
+    let changed: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.add(R3, 1, "and one");
+    };
+    let part: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.and(R3, 0xff00, "half of it");
+    };
+    let elsewhere: Load = &|asm| {
+        let out = asm.label("beyond");
+        asm.load(R3, R6.u8(0), "a byte");
+        asm.add(R3, R6, "into the packet");
+        asm.mov(R2, R3, "there");
+        asm.add(R2, 14, "as far as the EtherType would be");
+        asm.jump_if(R2.le(R7), &out, "is it there?");
+        leave(asm);
+        asm.bind(out);
+        asm.load(R3, R3.u16(12), "no EtherType");
+    };
+    let swapped: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.be16(R3, "in host order");
+        asm.be16(R3, "and back");
+    };
+    let wide: Load = &|asm| {
+        asm.load(R3, R6.u16(12), "EtherType");
+        asm.emit(Insn::Endian { order: ByteOrder::Big, bits: 32, dst: R3 }, "in the upper half");
+    };
+    for load in [changed, part, elsewhere, swapped, wide] {
+        let facts = passes(|asm| {
+            let out = asm.label("out");
+            packet(asm, 64);
+            load(asm);
+            asm.load(R4, R6.u16(12), "EtherType");
+            asm.jump_if(R4.ne(0x0008), &out, "not IPv4");
+            asm.jump_if(R3.eq(0x0008), &out, "the same?");
+            asm.jump_if(R3.eq(0x0800), &out, "or swapped?");
+            asm.store(R6.u8(40), 0, "written");
+            asm.bind(out);
+            leave(asm);
+        })
+        .facts;
+        assert_eq!(texts(&facts.writes), ["frame[40..41]"]);
+    }
+}
+
+/// A write beside a field leaves it what it was; a write of one of its bytes does not.
+#[test]
+fn writes_beside_fields() {
+    for (at, stale) in [(11, false), (12, true), (13, true), (14, false)] {
+        let facts = passes(|asm| {
+            let out = asm.label("out");
+            packet(asm, 64);
+            is_ethertype(asm, 0x0800, &out);
+            asm.store(R6.u8(at), 0, "a byte");
+            asm.store(R6.u8(22), 1, "a write");
+            asm.bind(out);
+            leave(asm);
+        })
+        .facts;
+        let named = texts(&facts.writes).contains(&"ip.ttl[22..23]".to_owned());
+        assert_eq!(named, !stale, "{at}: {:?}", facts.writes);
+    }
+}
+
+/// What was IPv4 and what was IPv6 is not the same where paths meet.
+#[test]
+fn names_of_both_paths() {
+    let facts = passes(|asm| {
+        let (six, meet, out) = (asm.label("six"), asm.label("meet"), asm.label("out"));
+        packet(asm, 64);
+        asm.load(R2, R6.u16(12), "EtherType");
+        asm.jump_if(R2.eq(0xdd86), &six, "IPv6");
+        asm.jump_if(R2.ne(0x0008), &out, "not IPv4");
+        asm.jump(&meet, "meet");
+        asm.bind(six);
+        asm.mov(R3, 0, "something");
+        asm.bind(meet);
+        asm.store(R6.u8(22), 1, "a write");
+        asm.bind(out);
+        leave(asm);
+    })
+    .facts;
+    assert_eq!(texts(&facts.writes), ["ip.ttl[22..23]", "ip6.src[22..23]"]);
+}
+
+/// Where the protocol stands is not known before the EtherType is.
+#[test]
+fn protocols_of_no_ethertype() {
+    let facts = passes(|asm| {
+        let out = asm.label("out");
+        packet(asm, 64);
+        asm.load(R3, R6.u8(23), "some byte");
+        asm.jump_if(R3.ne(6), &out, "another");
+        is_ethertype(asm, 0x86dd, &out);
+        asm.load(R3, R6.u8(20), "next header");
+        asm.jump_if(R3.ne(17), &out, "not UDP");
+        asm.store(R6.u8(60), 1, "a write");
+        asm.bind(out);
+        leave(asm);
+    })
+    .facts;
+    assert_eq!(texts(&facts.writes), ["udp.check[60..61]"]);
+}
+
+/// More places than are told apart: what lies between them is said too, and none is left out.
+#[test]
+fn places_here_and_there() {
+    let facts = passes(|asm| {
+        packet(asm, 2000);
+        for at in 0..600 {
+            asm.load(R2, R6.u8(14 + 3 * at), "a byte");
+        }
+        leave(asm);
+    })
+    .facts;
+    assert!(facts.reads.len() <= 256, "{}", facts.reads.len());
+    for at in (0..600).map(|at| 14 + 3 * at) {
+        assert!(facts.reads.iter().any(|span| (span.start..span.end).contains(&at)), "{at}");
+    }
 }

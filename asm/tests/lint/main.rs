@@ -13,6 +13,7 @@ mod code;
 mod facts;
 mod fuzz;
 mod kernels;
+mod meet;
 mod memory;
 mod registers;
 mod slow;

@@ -180,6 +180,16 @@ fn the_stack() {
         asm.call(Helper::MAP_LOOKUP_ELEM, HERE);
         leave(asm);
     });
+    // A key in which an address is.
+    breaks(Rule::Stack, |asm| {
+        let map = asm.map(values());
+        asm.store(FP.u64(-8), R1, "an address");
+        asm.load_map(R1, map, "map");
+        asm.mov(R2, FP, "key:");
+        asm.add(R2, -8, "on the stack");
+        asm.call(Helper::MAP_LOOKUP_ELEM, HERE);
+        leave(asm);
+    });
     let facts = passes(|asm| {
         asm.store(FP.u64(-512), R1, "kept");
         asm.load(R2, FP.u64(-512), "and back");
@@ -245,4 +255,58 @@ fn maps_and_helpers() {
         asm.call(Helper::CSUM_DIFF, HERE);
         leave(asm);
     });
+}
+
+/// `bpf_csum_diff` of so many bytes of the packet from either side.
+fn sum(asm: &mut Assembler, from: i32, to: i32) {
+    packet(asm, 264);
+    for (reg, len, size) in [(R1, R2, from), (R3, R4, to)] {
+        asm.mov(reg, R6, "packet");
+        asm.mov(len, size, "so much");
+    }
+    asm.mov(R5, 0, "seed");
+}
+
+#[test]
+fn sums() {
+    let facts = passes(|asm| {
+        sum(asm, 252, 260);
+        asm.call(Helper::CSUM_DIFF, HERE);
+        leave(asm);
+    })
+    .facts;
+    assert_eq!(facts.reads.first().map(|span| span.start), Some(0));
+    assert_eq!(facts.reads.last().map(|span| span.end), Some(260));
+    // More than a kernel takes, nothing of something, what was not checked.
+    for (from, to) in [(256, 260), (0, 4), (4, 268)] {
+        let rule = if to == 268 { Rule::PacketBounds } else { Rule::Call };
+        breaks(rule, |asm| {
+            sum(asm, from, to);
+            asm.call(Helper::CSUM_DIFF, HERE);
+            leave(asm);
+        });
+    }
+    breaks(Rule::Call, |asm| {
+        sum(asm, 4, 4);
+        asm.mov(R5, FP, "no number");
+        asm.call(Helper::CSUM_DIFF, HERE);
+        leave(asm);
+    });
+}
+
+/// Maps that a program may only read, or only write (`BPF_F_RDONLY_PROG`, `BPF_F_WRONLY_PROG`).
+#[test]
+fn maps_that_are_restricted() {
+    for (flags, fine) in [(1, true), (1 << 7, false), (1 << 8, false)] {
+        let build = |asm: &mut Assembler| {
+            let map = asm.map(MapDecl { flags, ..values() });
+            asm.store(FP.u32(-4), 7, "key");
+            asm.load_map(R1, map, "map");
+            asm.mov(R2, FP, "key:");
+            asm.add(R2, -4, "on the stack");
+            asm.call(Helper::MAP_LOOKUP_ELEM, HERE);
+            leave(asm);
+        };
+        if fine { drop(passes(build)) } else { breaks(Rule::Map, build) }
+    }
 }

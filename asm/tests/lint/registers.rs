@@ -1,6 +1,7 @@
 //! What registers hold, and what is computed with it.
 
 use super::*;
+use xhop_asm::Test;
 
 #[test]
 fn registers_that_hold_nothing() {
@@ -129,4 +130,94 @@ fn addresses_are_kept_from_others() {
         asm.bind(out);
         leave(asm);
     });
+}
+
+/// Whether it is known that `test` of a byte in `r3` never holds, on one way after `first`.
+fn never(first: Test, taken: bool, test: Test) -> bool {
+    let program = assemble(|asm| {
+        let (way, then) = (asm.label("way"), asm.label("then"));
+        let ask = |asm: &mut Assembler| {
+            asm.jump_if(test, &then, "does it hold?");
+            leave(asm);
+        };
+        packet(asm, 14);
+        asm.load(R3, R6.u8(0), "a byte");
+        asm.jump_if(first, &way, "one way or the other");
+        if taken {
+            leave(asm)
+        } else {
+            ask(asm)
+        }
+        asm.bind(way);
+        if taken {
+            ask(asm)
+        } else {
+            leave(asm)
+        }
+        asm.bind(then);
+        asm.exit("r0 is not set: found where it can be reached");
+    });
+    let found = lint_program(&program).findings;
+    !found.iter().any(|finding| finding.rule == Rule::Uninitialised)
+}
+
+#[test]
+fn what_comparisons_tell() {
+    let table = [
+        (R3.gt(10), (11, 255), (0, 10)),
+        (R3.ge(10), (10, 255), (0, 9)),
+        (R3.lt(10), (0, 9), (10, 255)),
+        (R3.le(10), (0, 10), (11, 255)),
+        (R3.eq(10), (10, 10), (0, 255)),
+        (R3.ne(10), (0, 255), (10, 10)),
+        (R3.has(10), (0, 255), (0, 255)),
+    ];
+    for (first, taken, not) in table {
+        for (way, (min, max)) in [(true, taken), (false, not)] {
+            let never = |test| never(first, way, test);
+            let what = format!("{first:?} {way}");
+            assert!(never(R3.gt(max)) && !never(R3.gt(max - 1)), "{what}: not above {max}");
+            assert!(never(R3.ge(max + 1)) && !never(R3.ge(max)), "{what}: not above {max}");
+            assert!(!never(R3.lt(min + 1)) && !never(R3.le(min)), "{what}: down to {min}");
+            if min > 0 {
+                assert!(never(R3.lt(min)) && never(R3.le(min - 1)), "{what}: not below {min}");
+            }
+        }
+    }
+}
+
+#[test]
+fn addresses_that_move() {
+    // There and back.
+    let facts = passes(|asm| {
+        packet(asm, 14);
+        asm.mov(R3, R6, "packet");
+        asm.add(R3, 20, "on");
+        asm.sub(R3, 10, "and back");
+        asm.load(R4, R3.u8(3), "a byte");
+        leave(asm);
+    })
+    .facts;
+    assert_eq!(texts(&facts.reads), ["eth.type[13..14]"]);
+    // By two numbers that are not known, and one that is.
+    let facts = passes(|asm| {
+        let out = asm.label("out");
+        packet(asm, 14);
+        asm.load(R3, R6.u8(0), "a byte");
+        asm.and(R3, 7, "up to seven");
+        asm.add(R3, 4, "4..=11");
+        asm.load(R4, R6.u8(1), "another");
+        asm.and(R4, 15, "up to 15");
+        asm.add(R3, R6, "into the packet");
+        asm.add(R3, R4, "and further");
+        asm.add(R3, 2, "and further");
+        asm.mov(R2, R3, "there");
+        asm.add(R2, 4, "four bytes");
+        asm.jump_if(R2.gt(R7), &out, "are there?");
+        asm.store(R3.u32(0), 0, "written");
+        asm.bind(out);
+        leave(asm);
+    })
+    .facts;
+    assert_eq!(texts(&facts.writes), ["frame[6..32]"]);
 }
