@@ -9,15 +9,17 @@ pub enum Rule {
     Subset,
     /// A jump out of the program, or into the middle of a 64-bit immediate.
     JumpTarget,
-    /// A path that runs over the last instruction.
+    /// A path that runs over the last instruction, or may do so as kernels see it.
     NoExit,
     /// An instruction that no path reaches.
     Unreachable,
-    /// A register is read that nothing was put in, or that a call has made void.
+    /// A register is read that nothing was put in, that a call has made void, or that was found to lie
+    /// beyond `data_end`.
     Uninitialised,
     /// An access to the stack outside its 512 bytes, not aligned, or to bytes that were never written.
     Stack,
-    /// The context is written, or read otherwise than `struct xdp_md` is.
+    /// The context is written, read otherwise than `struct xdp_md` is, or read by a load that reads something
+    /// else on another path.
     Context,
     /// A packet access that no check against `data_end` covers.
     PacketBounds,

@@ -4,6 +4,10 @@
 //! from 5.10 lets through, the VM computes alike, and a person can be told of it in a few lines
 //! ([`Facts`]). What it can't prove it refuses ([`Finding`]).
 //!
+//! Two things are not proved: how long a kernel's verifier takes, which is only kept well below its limits here,
+//! and that accesses of the packet are aligned, which kernels ask for on machines that can do no other (those
+//! without `CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
+//!
 //! An XDP program is meant: `r1` points to an `xdp_md` at entry, `r0` is the verdict at exit.
 
 mod access;

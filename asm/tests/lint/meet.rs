@@ -208,6 +208,7 @@ fn what_is_on_the_stack() {
 fn numbers_of_which_less_is_known() {
     let small: Part = &|asm| {
         asm.load(R3, R6.u8(0), "up to 255");
+        asm.add(R3, 0, "as a number, no field");
     };
     let above: Part = &|asm| {
         asm.load(R3, R6.u8(0), "up to 255");
