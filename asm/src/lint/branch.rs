@@ -35,34 +35,14 @@ pub(super) fn branch(state: &State, width: Width, test: Test) -> Checked<Ways> {
                 _ => compared(left),
             }
         }
-        (Value::Packet(addr), Value::PacketEnd) if width == Width::W64 => match test.cond {
-            Cond::Gt | Cond::Ge => Ok(bound(state, test.dst, addr, test.cond == Cond::Gt).turned()),
-            Cond::Le | Cond::Lt => Ok(bound(state, test.dst, addr, test.cond == Cond::Le)),
-            _ => compared(left),
+        (Value::Packet(addr), Value::PacketEnd) if width == Width::W64 => {
+            with_end(state, test.dst, addr, test.cond)
+        }
+        (Value::PacketEnd, Value::Packet(addr)) if width == Width::W64 => match test.src {
+            Operand::Reg(reg) => with_end(state, reg, addr, mirrored(test.cond)),
+            Operand::Imm(_) => compared(left),
         },
-        (Value::PacketEnd, Value::Packet(addr)) if width == Width::W64 => {
-            match (test.cond, test.src) {
-                (Cond::Lt | Cond::Le, Operand::Reg(reg)) => {
-                    Ok(bound(state, reg, addr, test.cond == Cond::Lt).turned())
-                }
-                (Cond::Ge | Cond::Gt, Operand::Reg(reg)) => {
-                    Ok(bound(state, reg, addr, test.cond == Cond::Ge))
-                }
-                _ => compared(left),
-            }
-        }
         (Value::Scalar(_), other) | (other, _) => compared(other),
-    }
-}
-
-impl Ways {
-    /// The other way round.
-    fn turned(self) -> Self {
-        match self {
-            Self::Taken => Self::Not,
-            Self::Not => Self::Taken,
-            Self::Either { taken, not } => Self::Either { taken: not, not: taken },
-        }
     }
 }
 
@@ -100,24 +80,35 @@ fn null_check(state: &State, map: u32, id: u32, taken_is_null: bool) -> Ways {
     }
 }
 
-/// A packet address is compared with `data_end`, and the jump is taken if it is not beyond it: on that way
-/// its bytes are known to be there, if the comparison is `exact`. On the other the register is of no more
-/// use: since 5.11 kernels give access to nothing by it (`mark_pkt_end`), and take it to be beyond the
-/// end even after it was moved back.
-fn bound(state: &State, reg: AnyReg, addr: PacketAddr, exact: bool) -> Ways {
+/// A packet address is compared with `data_end`: on one way it is known not to be beyond it. On the other its
+/// register is of no more use: since 5.11 kernels give access to nothing by it (`mark_pkt_end`), and take it
+/// to be beyond the end even after it was moved back.
+fn with_end(state: &State, reg: AnyReg, addr: PacketAddr, cond: Cond) -> Checked<Ways> {
     let (mut inside, mut beyond) = (state.clone(), state.clone());
-    let len = u32::try_from(addr.off).ok().filter(|off| exact && off + addr.max <= MAX_PACKET_OFF);
-    for value in inside.values_mut() {
-        if let (Value::Packet(place), Some(len)) = (value, len) {
-            if place.id == addr.id {
-                place.checked = place.checked.max(len);
-            }
+    if let (Cond::Gt | Cond::Le, Ok(len)) = (cond, u32::try_from(addr.off)) {
+        if len + addr.max <= MAX_PACKET_OFF {
+            inside.is_inside(addr.id, len);
         }
     }
     if let Some(reg) = Reg::new(reg.number()) {
         beyond.set(reg, Value::Void);
     }
-    either(inside, beyond)
+    match cond {
+        Cond::Le | Cond::Lt => Ok(either(inside, beyond)),
+        Cond::Gt | Cond::Ge => Ok(either(beyond, inside)),
+        _ => compared(Value::Packet(addr)),
+    }
+}
+
+/// The same question with its sides exchanged.
+fn mirrored(cond: Cond) -> Cond {
+    match cond {
+        Cond::Gt => Cond::Lt,
+        Cond::Ge => Cond::Le,
+        Cond::Lt => Cond::Gt,
+        Cond::Le => Cond::Ge,
+        other => other,
+    }
 }
 
 fn numbers(state: &State, width: Width, test: Test, a: Scalar, b: Scalar) -> Ways {

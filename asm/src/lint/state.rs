@@ -80,6 +80,17 @@ impl State {
         self.registers.iter_mut().chain(spilled)
     }
 
+    /// `len` bytes from `data` + this variable part are in the packet.
+    pub(super) fn is_inside(&mut self, id: u32, len: u32) {
+        for value in self.values_mut() {
+            if let Value::Packet(place) = value {
+                if place.id == id {
+                    place.checked = place.checked.max(len);
+                }
+            }
+        }
+    }
+
     /// The packet's bytes `start..end` are no more what they were: nothing that was read there tells what is.
     pub(super) fn forget(&mut self, start: u32, end: u32) {
         self.headers.forget(start, end);
