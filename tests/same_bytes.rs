@@ -9,13 +9,13 @@ use std::process::Command;
 use generate::Dice;
 use lab::{HOST, lab, load_xdp};
 use serde_json::Value;
-use xhop::sys::bpf::{Map, MapRefs, Prog, TestRun, XdpMd};
+use xhop::sys::bpf::{Map, Prog, TestRun, XdpMd};
 use xhop::sys::kernel;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
 use xhop_asm::blocks::{Family, count, endpoint};
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, SLOT};
 use xhop_asm::programs::{Checksum, Shipped, forward};
-use xhop_asm::tag::{self, TagKind};
+use xhop_asm::tag::{self, MapRefs, TagKind};
 use xhop_asm::{ByteOrder, Insn, Program};
 use xhop_vm::Vm;
 use xhop_vm::packet::{A, B, Case, Host, catalogue, host};
@@ -269,10 +269,10 @@ fn the_kernels_tag_is_the_hash_of_the_listed_bytes() {
             let refs: Vec<&Map> = maps.iter().collect();
             let prog = Prog::load(shipped, &refs).expect("loads");
             assert_eq!(prog.map_refs(), Some(MapRefs::Index), "{}", program.name());
-            assert_eq!(kernels_tag(&prog), own_tag(&program, tag::MapRefs::Index));
+            assert_eq!(kernels_tag(&prog), own_tag(&program, MapRefs::Index));
             // As a kernel before 5.14 gets it.
             let prog = load_xdp("patched", &patched(&program, &maps), &[]).expect("loads");
-            assert_eq!(kernels_tag(&prog), own_tag(&program, tag::MapRefs::Patched));
+            assert_eq!(kernels_tag(&prog), own_tag(&program, MapRefs::Patched));
         }
     });
 }
@@ -285,7 +285,7 @@ fn kernels_tag(prog: &Prog) -> String {
     shown["tag"].as_str().expect("a tag").to_owned()
 }
 
-fn own_tag(program: &Program, refs: tag::MapRefs) -> String {
+fn own_tag(program: &Program, refs: MapRefs) -> String {
     let new = kernel::release().expect("uname") >= (6, 18);
     let kind = if new { TagKind::Sha256 } else { TagKind::Sha1 };
     hex::encode(tag::tag(program, kind, refs, ByteOrder::NATIVE))

@@ -4,8 +4,9 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use xhop_asm::btf::{FUNC_INFO_SIZE, LINE_INFO_SIZE};
-use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
+use xhop_asm::insn::SLOT;
 use xhop_asm::programs::{Hook, Shipped};
+use xhop_asm::tag::MapRefs;
 use xhop_asm::{ByteOrder, Insn, LICENSE, Program};
 
 use super::btf::Btf;
@@ -18,15 +19,6 @@ const LOG_SIZE: usize = 64 << 10;
 const LOG_SIZE_MAX: usize = (u32::MAX >> 2) as usize;
 /// The verifier gives up with EAGAIN when a signal is pending; so often it is asked again.
 const LOAD_TRIES: usize = 5;
-
-/// How the loaded instructions name their maps.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MapRefs {
-    /// By index, as listed: the kernel got the very bytes.
-    Index,
-    /// By descriptor: the one rewrite there is, for kernels before 5.14.
-    Patched,
-}
 
 #[repr(C)]
 #[derive(Default)]
@@ -203,20 +195,17 @@ impl<'a> Request<'a> {
 
     /// Names the maps by descriptor in the instructions, instead of by index.
     fn patch(&mut self) {
-        let mut at = 0;
+        self.insns.clear();
         for line in self.program.lines() {
-            if let (Insn::LoadMap { map, .. }, Some([_, regs, _, _, imm @ ..])) =
-                (line.insn, self.insns.get_mut(at..at + SLOT))
-            {
-                *regs = match ByteOrder::NATIVE {
-                    ByteOrder::Little => *regs & 0x0f | BPF_PSEUDO_MAP_FD << 4,
-                    ByteOrder::Big => *regs & 0xf0 | BPF_PSEUDO_MAP_FD,
-                };
-                // `check_maps` has seen a descriptor for each map; the verifier refuses -1.
-                let fd = self.fd_array.get(map.get() as usize).copied().unwrap_or(u32::MAX);
-                imm.copy_from_slice(&fd.to_ne_bytes());
-            }
-            at += line.insn.slots() * SLOT;
+            let insn = match line.insn {
+                Insn::LoadMap { dst, map } => {
+                    // `check_maps` has seen a descriptor for each map; the verifier refuses -1.
+                    let fd = self.fd_array.get(map.get() as usize);
+                    Insn::LoadMapFd { dst, fd: fd.map_or(-1, |fd| *fd as i32) }
+                }
+                other => other,
+            };
+            insn.encode(ByteOrder::NATIVE, &mut self.insns);
         }
         self.fd_array.clear();
         self.map_refs = MapRefs::Patched;

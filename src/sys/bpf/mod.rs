@@ -23,7 +23,6 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use crate::{Error, Result};
 
 pub use link::{Link, LinkInfo, XdpMode};
-pub use load::MapRefs;
 pub use map::{Map, MapInfo, possible_cpus};
 pub use prog::{Prog, ProgInfo, TestResult, TestRun, XdpMd};
 pub use query::{TcxHook, tcx};

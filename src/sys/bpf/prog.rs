@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
+use xhop_asm::tag::MapRefs;
 
 use super::prog_info::RawInfo;
-use super::{Attr, Cmd, MapRefs, addr, addr_mut, bpf, raw};
+use super::{Attr, Cmd, addr, addr_mut, bpf, raw};
 use crate::Result;
 
 /// A loaded program, kept alive by its descriptor.
