@@ -20,7 +20,7 @@ fn bpftool_loads_what_we_write() {
     lab("bpftool_loads_what_we_write", |lab| {
         for shipped in Shipped::ALL {
             let program = shipped.program().expect("assembles");
-            fs::write(OBJECT, object(&program, shipped.hook())).expect("a file in /run");
+            fs::write(OBJECT, object(&program)).expect("a file in /run");
             lab.ok_in(Where::Own, &["bpftool", "prog", "load", OBJECT, PIN]);
             let name = shipped.name();
             let shown = lab.json(Where::Own, &["bpftool", "-j", "prog", "show", "pinned", PIN]);
@@ -44,7 +44,7 @@ fn bpftool_reads_its_types() {
     lab("bpftool_reads_its_types", |lab| {
         for shipped in Shipped::ALL {
             let program = shipped.program().expect("assembles");
-            fs::write(OBJECT, object(&program, shipped.hook())).expect("a file in /run");
+            fs::write(OBJECT, object(&program)).expect("a file in /run");
             let shown = lab.ok_in(Where::Own, &["bpftool", "btf", "dump", "file", OBJECT]);
             assert!(shown.contains(&format!("FUNC '{}'", program.symbol())), "{shown}");
             for map in program.maps() {

@@ -23,6 +23,7 @@ use std::panic::Location;
 
 use crate::error::Error;
 use crate::helper::Helper;
+use crate::hook::Hook;
 use crate::insn::{AluOp, ByteOrder, Insn, Width};
 use crate::label::{Bound, Label, Target};
 use crate::map::{MapDecl, MapIndex};
@@ -49,6 +50,7 @@ struct Fixup {
 /// Collects instructions and turns them into a [`Program`].
 pub struct Assembler {
     name: String,
+    hook: Hook,
     lines: Vec<Line>,
     slot: usize,
     labels: Vec<LabelState>,
@@ -75,10 +77,16 @@ macro_rules! alu {
 }
 
 impl Assembler {
-    /// Starts a program; `name` is how listings and errors call it.
+    /// Starts an XDP program; `name` is how listings and errors call it.
     pub fn new(name: impl Into<String>) -> Self {
+        Self::on(Hook::Xdp, name)
+    }
+
+    /// Starts a program for this hook.
+    pub fn on(hook: Hook, name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
+            hook,
             lines: Vec::new(),
             slot: 0,
             labels: Vec::new(),
@@ -245,6 +253,7 @@ impl Assembler {
             .filter_map(|label| Some(Mark { label: label.name, slot: label.slot? }))
             .collect();
         marks.sort_by_key(|mark| mark.slot);
-        Ok(Program { name: self.name, lines: self.lines, marks, maps: self.maps })
+        let Self { name, hook, .. } = self;
+        Ok(Program { name, hook, lines: self.lines, marks, maps: self.maps })
     }
 }

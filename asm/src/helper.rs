@@ -16,11 +16,18 @@ impl Helper {
     pub const MAP_LOOKUP_ELEM: Self = Self(1);
     /// `s64 bpf_csum_diff(from, from_size, to, to_size, seed)`: a 32-bit partial sum.
     pub const CSUM_DIFF: Self = Self(28);
+    /// `long bpf_skb_change_type(skb, type)`: `PACKET_*` of the packet.
+    pub const SKB_CHANGE_TYPE: Self = Self(32);
     /// `long bpf_redirect_map(map, key, flags)`: `XDP_REDIRECT`, or the action in the two
     /// low bits of `flags` where the map has no such key.
     pub const REDIRECT_MAP: Self = Self(51);
     /// `long bpf_xdp_adjust_tail(xdp_md, delta)`: moves `data_end`; every packet pointer is void after it.
     pub const XDP_ADJUST_TAIL: Self = Self(65);
+
+    /// `long bpf_csum_level(skb, level)`: how much of the packet's checksums is known to be right.
+    pub const CSUM_LEVEL: Self = Self(135);
+    /// `long bpf_redirect_peer(ifindex, flags)`: into the namespace of the veth's other end, at ingress.
+    pub const REDIRECT_PEER: Self = Self(155);
 
     /// The helper with this number.
     pub const fn new(number: i32) -> Self {

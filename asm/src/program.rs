@@ -5,6 +5,7 @@ use std::ffi::CStr;
 use std::panic::Location;
 
 use crate::helper::Helper;
+use crate::hook::Hook;
 use crate::insn::{ByteOrder, Insn};
 use crate::map::MapDecl;
 
@@ -35,6 +36,7 @@ pub struct Mark {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Program {
     pub(crate) name: String,
+    pub(crate) hook: Hook,
     pub(crate) lines: Vec<Line>,
     pub(crate) marks: Vec<Mark>,
     pub(crate) maps: Vec<MapDecl>,
@@ -44,6 +46,11 @@ impl Program {
     /// Its name, with its configuration: `forward+complete`.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Where it runs.
+    pub fn hook(&self) -> Hook {
+        self.hook
     }
 
     /// Its instructions, in order.

@@ -10,7 +10,7 @@ use xhop_asm::{ByteOrder, Insn, MapShape, Program};
 fn shipped() -> impl Iterator<Item = (Program, Vec<u8>)> {
     Shipped::ALL.into_iter().map(|shipped| {
         let program = shipped.program().expect("assembles");
-        let object = object(&program, shipped.hook());
+        let object = object(&program);
         (program, object)
     })
 }

@@ -17,7 +17,7 @@ const E_SHOFF: usize = 40;
 const E_SHNUM: usize = 60;
 
 fn good(shipped: Shipped) -> Vec<u8> {
-    object(&shipped.program().expect("assembles"), shipped.hook())
+    object(&shipped.program().expect("assembles"))
 }
 
 /// Reads it; whatever the outcome, it is bounded.

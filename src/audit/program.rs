@@ -41,7 +41,7 @@ pub fn check(
 
 fn identity(info: &ProgInfo, expected: &Expected) -> Finding {
     let name = kernels_name(&expected.program.symbol());
-    if info.name == name && info.kind == expected.shipped.hook() as u32 {
+    if info.name == name && info.kind == expected.program.hook().prog_type() {
         return Finding::ok("program", format!("{} {name}", info.id));
     }
     Finding::deviates(

@@ -7,7 +7,7 @@ use xhop_asm::insn::SLOT;
 use xhop_asm::lint::{Facts, Finding, Loop, MapUse, Span, lint};
 use xhop_asm::listing::{self, Code};
 use xhop_asm::programs::Shipped;
-use xhop_asm::{ByteOrder, MapShape, Program};
+use xhop_asm::{ByteOrder, Hook, MapShape, Program};
 
 use super::input::{self, Piece};
 use super::{names, print_json, put};
@@ -129,7 +129,8 @@ fn is_name(what: &Path) -> bool {
 
 fn of_program(program: &Program) -> Entry {
     let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
-    let mut entry = entry(program.name().into(), &program.bytes(ByteOrder::Little), &maps);
+    let mut entry =
+        entry(program.name().into(), program.hook(), &program.bytes(ByteOrder::Little), &maps);
     for broken in &mut entry.findings {
         let mut slot = 0;
         let line = program.lines().iter().find(|line| {
@@ -146,8 +147,9 @@ fn of_file(file: &Path, args: &input::Choice) -> Result<Vec<Entry>> {
     let input = input::read(file, args)?;
     let mut entries = Vec::new();
     for piece in &input.pieces {
+        let hook = piece.section.as_deref().and_then(Hook::of_section).unwrap_or_default();
         for (name, bytes) in programs(file, piece) {
-            entries.push(entry(name, bytes, &input.maps));
+            entries.push(entry(name, hook, bytes, &input.maps));
         }
     }
     Ok(entries)
@@ -179,8 +181,8 @@ fn programs<'a>(file: &Path, piece: &'a Piece) -> Vec<(String, &'a [u8])> {
     ranges.map(named).collect()
 }
 
-fn entry(name: String, bytes: &[u8], maps: &[MapShape]) -> Entry {
-    let mut report = lint(bytes, maps);
+fn entry(name: String, hook: Hook, bytes: &[u8], maps: &[MapShape]) -> Entry {
+    let mut report = lint(hook, bytes, maps);
     let mut findings = Vec::new();
     let mut lines = Code { bytes, maps }.lines().peekable();
     for Finding { slot, rule, what } in std::mem::take(&mut report.findings) {

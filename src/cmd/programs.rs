@@ -91,7 +91,7 @@ fn entry(shipped: Shipped) -> Result<Entry> {
     };
     Ok(Entry {
         name: shipped.name(),
-        hook: shipped.hook().name(),
+        hook: program.hook().name(),
         instructions: program.slots(),
         bytes: bytes.len(),
         sha256: hex::encode(sha256(&bytes)),

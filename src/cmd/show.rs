@@ -54,7 +54,7 @@ pub fn run(args: Args) -> Result<()> {
         Format::C => c(view),
         Format::Dot => dot(view),
         Format::Bin => return binary(&view.bytes(), "bin"),
-        Format::Elf => return binary(&object(&program, shipped.hook()), "elf"),
+        Format::Elf => return binary(&object(&program), "elf"),
     };
     put(text.as_bytes());
     Ok(())

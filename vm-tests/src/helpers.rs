@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use xhop_asm::{Helper, MapKind, xdp};
+use xhop_asm::{Helper, MapKind, tc, xdp};
 
 use crate::map::Map;
 use crate::memory;
@@ -44,8 +44,11 @@ pub(crate) fn emulation(helper: Helper) -> Option<Function> {
     match helper.number() {
         1 => Some(map_lookup_elem),
         28 => Some(csum_diff),
+        32 => Some(skb_change_type),
         51 => Some(redirect_map),
         65 => Some(xdp_adjust_tail),
+        135 => Some(csum_level),
+        155 => Some(redirect_peer),
         _ => None,
     }
 }
@@ -134,11 +137,52 @@ fn redirect_map(map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {
     })
 }
 
+fn is_context(state: &State, ctx: u64) -> Result<(), String> {
+    match ctx == memory::addresses(state.ctx()).start {
+        true => Ok(()),
+        false => Err(format!("r1 is {ctx:#x}, not the context: keep r1 of the entry")),
+    }
+}
+
+fn skb_change_type(ctx: u64, pkt_type: u64, _: u64, _: u64, _: u64) -> u64 {
+    /// Of the types there are, those that a program may make of each other.
+    const PACKET_OTHERHOST: u32 = 3;
+    on_state(Helper::SKB_CHANGE_TYPE, |state| {
+        is_context(state, ctx)?;
+        if pkt_type as u32 > PACKET_OTHERHOST {
+            return Ok(-EINVAL as u64);
+        }
+        state.pkt_type.set(pkt_type as u32);
+        state.refresh_ctx();
+        Ok(0)
+    })
+}
+
+fn csum_level(ctx: u64, level: u64, _: u64, _: u64, _: u64) -> u64 {
+    on_state(Helper::CSUM_LEVEL, |state| {
+        is_context(state, ctx)?;
+        if level != tc::CSUM_LEVEL_INC as u64 {
+            return Err(format!("level {level}: only BPF_CSUM_LEVEL_INC is emulated"));
+        }
+        state.csum_level.set(state.csum_level.get() + 1);
+        Ok(0)
+    })
+}
+
+/// As net/core/filter.c has it, which looks for the interface only when the program is over.
+fn redirect_peer(ifindex: u64, flags: u64, _: u64, _: u64, _: u64) -> u64 {
+    on_state(Helper::REDIRECT_PEER, |state| {
+        if flags != 0 {
+            return Ok(tc::SHOT as u64);
+        }
+        state.redirect.set(Some(ifindex as u32));
+        Ok(tc::REDIRECT as u64)
+    })
+}
+
 fn xdp_adjust_tail(ctx: u64, delta: u64, _: u64, _: u64, _: u64) -> u64 {
     on_state(Helper::XDP_ADJUST_TAIL, |state| {
-        if ctx != memory::addresses(state.ctx()).start {
-            return Err(format!("r1 is {ctx:#x}, not the context: keep r1 of the entry"));
-        }
+        is_context(state, ctx)?;
         Ok(if state.adjust_tail(delta as i32) { 0 } else { -EINVAL as u64 })
     })
 }

@@ -5,20 +5,31 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use xhop_asm::tc::sk_buff;
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{Helper, Program};
+use xhop_asm::{Helper, Hook, Program};
 
 use crate::buffer::Buffer;
 use crate::map::Map;
 use crate::memory;
 
+/// The longer of the two contexts.
+const CTX: usize = sk_buff::SIZE;
+/// What an skb on a host's veth is: for somebody else (include/uapi/linux/if_packet.h).
+const PACKET_OTHERHOST: u32 = 3;
+
 /// Everything that programs and helpers work on.
 pub(crate) struct State {
     pub(crate) maps: Vec<Map>,
     pub(crate) packet: Buffer,
-    ctx: Cell<[u8; xdp_md::SIZE]>,
+    hook: Hook,
+    ctx: Cell<[u8; CTX]>,
     ingress_ifindex: Cell<u32>,
-    /// Where `bpf_redirect_map` last said the packet goes.
+    /// `PACKET_*`
+    pub(crate) pkt_type: Cell<u32>,
+    /// How often `bpf_csum_level` was told that a checksum is right.
+    pub(crate) csum_level: Cell<u32>,
+    /// Where `bpf_redirect_map` or `bpf_redirect_peer` last said the packet goes.
     pub(crate) redirect: Cell<Option<u32>>,
     /// The first thing a helper could not do.
     pub(crate) fault: RefCell<Option<(Helper, String)>>,
@@ -31,8 +42,11 @@ impl State {
         Ok(Self {
             maps: program.maps().iter().map(Map::new).collect(),
             packet: Buffer::new(grows)?,
-            ctx: Cell::new([0; xdp_md::SIZE]),
+            hook: program.hook(),
+            ctx: Cell::new([0; CTX]),
             ingress_ifindex: Cell::new(0),
+            pkt_type: Cell::new(0),
+            csum_level: Cell::new(0),
             redirect: Cell::new(None),
             fault: RefCell::new(None),
             memory: File::open("/proc/self/mem")?,
@@ -43,7 +57,9 @@ impl State {
     pub(crate) fn start(&self, packet: &[u8], ingress_ifindex: u32) {
         self.packet.place(packet);
         self.ingress_ifindex.set(ingress_ifindex);
-        self.ctx.set(self.xdp_md());
+        self.pkt_type.set(PACKET_OTHERHOST);
+        self.csum_level.set(0);
+        self.ctx.set(self.context());
         self.redirect.set(None);
         self.fault.replace(None);
     }
@@ -51,27 +67,60 @@ impl State {
     /// The context's bytes, where `r1` points at entry.
     pub(crate) fn ctx(&self) -> &[Cell<u8>] {
         let ctx: &Cell<[u8]> = &self.ctx;
-        ctx.as_slice_of_cells()
+        let ctx = ctx.as_slice_of_cells();
+        ctx.get(..self.ctx_len()).unwrap_or(ctx)
+    }
+
+    fn ctx_len(&self) -> usize {
+        match self.hook {
+            Hook::Tc => sk_buff::SIZE,
+            Hook::Xdp | Hook::XdpFrags => xdp_md::SIZE,
+        }
+    }
+
+    /// The offsets of the context's fields that hold addresses.
+    pub(crate) fn ctx_pointers(&self) -> &'static [i16] {
+        match self.hook {
+            Hook::Tc => &[sk_buff::DATA, sk_buff::DATA_END],
+            Hook::Xdp | Hook::XdpFrags => &[xdp_md::DATA, xdp_md::DATA_END, xdp_md::DATA_META],
+        }
     }
 
     /// Whether the program wrote to the context, which the kernel refuses.
     pub(crate) fn ctx_written(&self) -> bool {
-        self.ctx.get() != self.xdp_md()
+        self.ctx.get() != self.context()
     }
 
-    /// `struct xdp_md` for the packet as it lies now, without metadata.
-    fn xdp_md(&self) -> [u8; xdp_md::SIZE] {
+    /// What a helper has changed is to be seen in the context.
+    pub(crate) fn refresh_ctx(&self) {
+        self.ctx.set(self.context());
+    }
+
+    /// The context for the packet as it lies now, in one piece, without metadata and VLAN tag.
+    fn context(&self) -> [u8; CTX] {
         let packet = memory::addresses(self.packet.cells());
-        let mut ctx = [0; xdp_md::SIZE];
+        let mut ctx = [0; CTX];
         let mut put = |offset: i16, value: u32| {
             let field = ctx.iter_mut().skip(offset as usize);
             field.zip(value.to_ne_bytes()).for_each(|(to, byte)| *to = byte);
         };
         // The packet is below 4 GiB: nothing is cut off.
-        put(xdp_md::DATA, packet.start as u32);
-        put(xdp_md::DATA_END, packet.end as u32);
-        put(xdp_md::DATA_META, packet.start as u32);
-        put(xdp_md::INGRESS_IFINDEX, self.ingress_ifindex.get());
+        let (start, end) = (packet.start as u32, packet.end as u32);
+        match self.hook {
+            Hook::Tc => {
+                put(sk_buff::LEN, end - start);
+                put(sk_buff::PKT_TYPE, self.pkt_type.get());
+                put(sk_buff::IFINDEX, self.ingress_ifindex.get());
+                put(sk_buff::DATA, start);
+                put(sk_buff::DATA_END, end);
+            }
+            Hook::Xdp | Hook::XdpFrags => {
+                put(xdp_md::DATA, start);
+                put(xdp_md::DATA_END, end);
+                put(xdp_md::DATA_META, start);
+                put(xdp_md::INGRESS_IFINDEX, self.ingress_ifindex.get());
+            }
+        }
         ctx
     }
 
@@ -79,7 +128,7 @@ impl State {
     pub(crate) fn adjust_tail(&self, delta: i32) -> bool {
         let moved = self.packet.adjust_tail(delta);
         if moved {
-            self.ctx.set(self.xdp_md());
+            self.refresh_ctx();
         }
         moved
     }

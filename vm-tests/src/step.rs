@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use xhop_asm::insn::SLOT;
-use xhop_asm::xdp::xdp_md;
 use xhop_asm::{AluOp, AnyReg, Cond, Helper, Insn, Mem, Operand, Program, R0, Reg, Size, Width};
 
 use crate::compute::{alu, from_memory, holds, to_memory, turned};
@@ -179,9 +178,9 @@ impl<'a> Stepper<'a> {
         if !there {
             return Err(self.state.describe(addr, len as u64));
         }
-        let ctx = memory::addresses(self.state.ctx());
-        let pointers = ctx.start..ctx.start + xdp_md::INGRESS_IFINDEX as u64;
-        Ok(Value { bits: from_memory(bytes, mem.size), pointer: pointers.contains(&addr) })
+        let ctx = memory::addresses(self.state.ctx()).start;
+        let pointer = self.state.ctx_pointers().iter().any(|off| ctx + *off as u64 == addr);
+        Ok(Value { bits: from_memory(bytes, mem.size), pointer })
     }
 
     fn store(&mut self, at: usize, mem: Mem, src: Operand) -> Result<Effect, Error> {

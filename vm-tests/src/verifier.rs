@@ -3,27 +3,28 @@
 use std::cell::RefCell;
 
 use xhop_asm::lint::{Finding, lint};
-use xhop_asm::{MapShape, Program};
+use xhop_asm::{Hook, MapShape, Program};
 
 use crate::error::{Error, Place};
 
 /// The hook is a bare function: what else it needs, and what it finds, goes by this.
 #[derive(Default)]
-struct Hook {
+struct Rules {
+    on: Hook,
     maps: Vec<MapShape>,
     findings: Vec<Finding>,
 }
 
 thread_local! {
-    static HOOK: RefCell<Hook> = RefCell::default();
+    static HOOK: RefCell<Rules> = RefCell::default();
 }
 
 /// Lets `rbpf` check the program that it holds, by our rules. Errors: what breaks them.
 pub(crate) fn verify(rbpf: &mut rbpf::EbpfVmMbuff, program: &Program) -> Result<(), Error> {
     let maps = program.maps().iter().map(MapShape::from).collect();
-    HOOK.set(Hook { maps, findings: Vec::new() });
+    HOOK.set(Rules { on: program.hook(), maps, findings: Vec::new() });
     let result = rbpf.set_verifier(hook);
-    let Hook { findings, .. } = HOOK.take();
+    let Rules { findings, .. } = HOOK.take();
     let told = |finding: &Finding| match Place::of(program, finding.slot) {
         Some(place) => format!("{}: {}: {place}", finding.rule.name(), finding.what),
         None => finding.to_string(),
@@ -36,7 +37,7 @@ pub(crate) fn verify(rbpf: &mut rbpf::EbpfVmMbuff, program: &Program) -> Result<
 
 fn hook(bytes: &[u8]) -> Result<(), rbpf::lib::Error> {
     HOOK.with_borrow_mut(|hook| {
-        hook.findings = lint(bytes, &hook.maps).findings;
+        hook.findings = lint(hook.on, bytes, &hook.maps).findings;
         match hook.findings.is_empty() {
             true => Ok(()),
             false => Err(rbpf::lib::Error::new(rbpf::lib::ErrorKind::Other, "refused")),

@@ -3,7 +3,7 @@
 use std::fmt::Debug;
 use std::rc::Rc;
 
-use xhop_asm::{AluOp, ByteOrder, Helper, Insn, Program, Width, xdp};
+use xhop_asm::{AluOp, ByteOrder, Helper, Hook, Insn, Program, Width, tc, xdp};
 
 use crate::buffer::MAX_PACKET;
 use crate::error::{Error, Place};
@@ -28,19 +28,23 @@ pub struct Vm {
 /// What a run gave.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Outcome {
-    /// The low 32 bits of `r0`, all that the kernel looks at: an `XDP_*` action.
+    /// Where it ran.
+    pub hook: Hook,
+    /// The low 32 bits of `r0`, all that the kernel looks at: an `XDP_*` or `TC_ACT_*` action.
     pub verdict: u64,
     /// The packet as the program left it.
     pub packet: Vec<u8>,
-    /// Where the packet goes, if the verdict is `XDP_REDIRECT` and `bpf_redirect_map` found an
-    /// interface.
+    /// Where the packet goes, if the verdict is to redirect it and the helper that was asked knows an
+    /// interface: with XDP out of it, with tc into the other end of it.
     pub redirect: Option<u32>,
+    /// How many of its checksums are said to be right (`bpf_csum_level`).
+    pub csum_level: u32,
 }
 
 impl Outcome {
     /// The verdict's name in the kernel. Unknown ones are dropped by it (`xdp_warn_action`).
     pub fn action(&self) -> &'static str {
-        i32::try_from(self.verdict).ok().and_then(xdp::action).unwrap_or("unknown")
+        self.hook.action(self.verdict as u32 as i32).unwrap_or("unknown")
     }
 }
 
@@ -121,8 +125,16 @@ impl Vm {
     /// What a run has left that ended with `r0`.
     pub(crate) fn outcome(&self, r0: u64) -> Outcome {
         let (state, verdict) = (&self.state, r0 & u64::from(u32::MAX));
-        let redirect = state.redirect.get().filter(|_| verdict == xdp::REDIRECT as u64);
-        Outcome { verdict, packet: memory::copy(state.packet.cells()), redirect }
+        let hook = self.program.hook();
+        let redirects = if hook == Hook::Tc { tc::REDIRECT } else { xdp::REDIRECT };
+        let redirect = state.redirect.get().filter(|_| verdict == redirects as u64);
+        Outcome {
+            hook,
+            verdict,
+            packet: memory::copy(state.packet.cells()),
+            redirect,
+            csum_level: state.csum_level.get(),
+        }
     }
 
     pub(crate) fn program(&self) -> &Program {

@@ -4,7 +4,9 @@ mod common;
 
 use common::*;
 use xhop_asm::xdp::{self, xdp_md};
-use xhop_asm::{AluOp, Assembler, AtomicOp, FP, Helper, Insn, Pointer, Program, R0, R1, R2, Width};
+use xhop_asm::{
+    AluOp, Assembler, AtomicOp, FP, Helper, Hook, Insn, Pointer, Program, R0, R1, R2, Width,
+};
 use xhop_vm::packet::catalogue;
 use xhop_vm::{Error, Outcome, Vm};
 
@@ -13,7 +15,8 @@ fn pass_passes_everything() {
     let vm = Vm::new(&xhop_asm::programs::pass().expect("assembles")).expect("loads");
     for case in catalogue() {
         let outcome = vm.run(&case.frame, 1).expect("runs");
-        let expected = Outcome { verdict: 2, packet: case.frame, redirect: None };
+        let (hook, packet) = (Hook::Xdp, case.frame);
+        let expected = Outcome { hook, verdict: 2, packet, redirect: None, csum_level: 0 };
         assert_eq!(outcome, expected, "{}", case.name);
         assert_eq!(outcome.action(), "XDP_PASS");
     }

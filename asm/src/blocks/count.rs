@@ -1,6 +1,5 @@
 //! Counters: packets and bytes by verdict, for the container whose veth runs the program.
 
-use super::{END, PKT};
 use crate::assembler::Assembler;
 use crate::helper::Helper;
 use crate::label::Label;
@@ -59,10 +58,10 @@ pub fn stats() -> MapDecl {
     }
 }
 
-/// Counts the packet under the verdict in `slot`. Loses `r0` to `r5`, `END`, and 4 bytes of stack.
+/// Counts a packet of so many `bytes` under the verdict in `slot`. Loses `r0` to `r5` and 4 bytes of stack.
 /// Goes on at `done`, which it binds.
 #[track_caller]
-pub fn count(asm: &mut Assembler, stats: MapIndex, slot: Reg, done: Label) {
+pub fn count(asm: &mut Assembler, stats: MapIndex, slot: Reg, bytes: Reg, done: Label) {
     asm.store(FP.u32(-4), slot, "key: the verdict");
     asm.load_map(R1, stats, "this container's counters");
     asm.mov(R2, FP, "key:");
@@ -72,9 +71,8 @@ pub fn count(asm: &mut Assembler, stats: MapIndex, slot: Reg, done: Label) {
     asm.load(R1, R0.u64(value::PACKETS), "packets");
     asm.add(R1, 1, "one more");
     asm.store(R0.u64(value::PACKETS), R1, "count it");
-    asm.sub(END, PKT, "bytes of the frame");
     asm.load(R1, R0.u64(value::BYTES), "bytes");
-    asm.add(R1, END, "and these");
+    asm.add(R1, bytes, "and these");
     asm.store(R0.u64(value::BYTES), R1, "count them");
     asm.bind(done);
 }

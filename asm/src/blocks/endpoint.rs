@@ -7,7 +7,7 @@ use crate::label::Target;
 use crate::map::{MapDecl, MapIndex, MapKind};
 use crate::net::{eth, ipv4, ipv6};
 use crate::reg::{Pointer, R0, R1, R2, R3, Reg};
-use crate::xdp;
+use crate::{tc, xdp};
 
 /// Offsets in a value of the endpoint maps, and how to write one.
 pub mod value {
@@ -63,6 +63,10 @@ pub fn ports() -> MapDecl {
     }
 }
 
+/// Why a packet is not forwarded that is for an address of a joined container.
+pub const MOVED: &str = "not its Ethernet address: routed, or the IP address has moved";
+const GONE: &str = "its veth is gone: the kernel will know better";
+
 /// Which address of the IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
@@ -114,6 +118,28 @@ pub fn same_mac(
     }
 }
 
+/// Goes on if `endpoint`'s veth is still there, else to `stale`: the kernel takes it out of `ports` when it
+/// goes. For programs that do not redirect by the map. Loses `r0` to `r5`.
+#[track_caller]
+pub fn present(asm: &mut Assembler, ports: MapIndex, endpoint: Reg, stale: &impl Target) {
+    asm.load_map(R1, ports, "interfaces that are joined");
+    asm.mov(R2, endpoint, "key:");
+    asm.add(R2, i32::from(value::IFINDEX), "the destination's host veth");
+    asm.call(Helper::MAP_LOOKUP_ELEM, "r0 = its port");
+    asm.jump_if(R0.eq(0), stale, GONE);
+}
+
+/// Tells the kernel to give the packet to the other end of `endpoint`'s veth; to `stale` if it does not
+/// take that. Nothing is written; it takes effect only if the verdict is `TC_ACT_REDIRECT`. Loses `r0` to
+/// `r5`.
+#[track_caller]
+pub fn redirect_peer(asm: &mut Assembler, endpoint: Reg, stale: &impl Target) {
+    asm.load(R1, endpoint.u32(value::IFINDEX), "the destination's host veth");
+    asm.mov(R2, 0, "no flags");
+    asm.call(Helper::REDIRECT_PEER, "r0 = TC_ACT_REDIRECT");
+    asm.jump_if(R0.ne(tc::REDIRECT), stale, "never: there are no flags that could be wrong");
+}
+
 /// Tells the kernel to send the packet out by `endpoint`'s veth; goes to `stale` if that veth is
 /// gone. Nothing is written; it takes effect only if the verdict is `XDP_REDIRECT`. Loses `r0` to `r5`.
 #[track_caller]
@@ -122,5 +148,5 @@ pub fn redirect(asm: &mut Assembler, ports: MapIndex, endpoint: Reg, stale: &imp
     asm.load(R2, endpoint.u32(value::IFINDEX), "key: the destination's host veth");
     asm.mov(R3, xdp::PASS, "verdict if it is not there any more");
     asm.call(Helper::REDIRECT_MAP, "r0 = XDP_REDIRECT, or XDP_PASS");
-    asm.jump_if(R0.ne(xdp::REDIRECT), stale, "its veth is gone: the kernel will know better");
+    asm.jump_if(R0.ne(xdp::REDIRECT), stale, GONE);
 }

@@ -9,6 +9,7 @@ pub mod count;
 pub mod endpoint;
 pub mod parse;
 pub mod report_loop;
+pub mod skb;
 pub mod verify_source;
 
 use crate::reg::{R6, R7, Reg};

@@ -35,9 +35,61 @@ pub fn ethernet(asm: &mut Assembler, v4: &impl Target, v6: &impl Target, pass: &
 /// Goes on with a datagram that lies whole in the frame and is of a protocol that can be
 /// forwarded, else to `pass`. Needs [`ethernet`] before it. Loses `r2` to `r4`.
 pub fn ip(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target) {
+    header(asm, family, pass);
+    whole(asm, family, pass);
+    protocol(asm, family, known, pass);
+}
+
+/// The same without a look at the datagram's end: an skb has parts elsewhere, and a length of zero where
+/// 16 bits are too few for it. Loses `r2` to `r4`.
+pub fn ip_header(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target) {
+    header(asm, family, pass);
+    protocol(asm, family, known, pass);
+}
+
+/// A plain header of this family.
+fn header(asm: &mut Assembler, family: Family, pass: &impl Target) {
+    const IP: i16 = eth::LEN;
     match family {
-        Family::V4 => ipv4_datagram(asm, pass),
-        Family::V6 => ipv6_datagram(asm, pass),
+        Family::V4 => {
+            asm.load(R3, PKT.u8(IP + ipv4::VERSION_IHL), "version and header length");
+            asm.jump_if(R3.ne(ipv4::PLAIN), pass, "not IPv4, or with options");
+        }
+        Family::V6 => {
+            within(asm, IP + ipv6::LEN, pass, "too short for IPv6");
+            asm.load(R3, PKT.u8(IP + ipv6::VERSION), "version and traffic class");
+            asm.and(R3, 0xf0, "version");
+            asm.jump_if(R3.ne(0x60), pass, "not IPv6");
+        }
+    }
+}
+
+/// The datagram lies in the frame, whole. Needs [`header`].
+fn whole(asm: &mut Assembler, family: Family, pass: &impl Target) {
+    const IP: i16 = eth::LEN;
+    let (length, what, from, before) = match family {
+        Family::V4 => (ipv4::TOTAL_LENGTH, "total length", IP, "+ Ethernet"),
+        Family::V6 => {
+            (ipv6::PAYLOAD_LENGTH, "payload length", IP + ipv6::LEN, "+ Ethernet and IPv6")
+        }
+    };
+    asm.load(R3, PKT.u16(IP + length), what);
+    asm.be16(R3, "in host order");
+    asm.and(R3, 0xffff, "16 bits, also for the verifier: be16 hides it");
+    if family == Family::V4 {
+        asm.jump_if(R3.lt(i32::from(ipv4::LEN)), pass, "shorter than its own header");
+    }
+    asm.mov(R2, PKT, "where the datagram ends: the packet");
+    asm.add(R2, i32::from(from), before);
+    asm.add(R2, R3, format!("+ {what}"));
+    asm.jump_if(R2.gt(END), pass, "cut short");
+}
+
+/// A protocol that is forwarded. Needs [`header`].
+fn protocol(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target) {
+    match family {
+        Family::V4 => asm.load(R4, PKT.u8(eth::LEN + ipv4::PROTOCOL), "protocol"),
+        Family::V6 => asm.load(R4, PKT.u8(eth::LEN + ipv6::NEXT_HEADER), "next header"),
     }
     asm.jump_if(R4.eq(proto::TCP), &known, "TCP");
     asm.jump_if(R4.eq(proto::UDP), &known, "UDP");
@@ -48,43 +100,12 @@ pub fn ip(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target)
     asm.bind(known);
 }
 
-/// Gives the protocol in `r4`.
-fn ipv4_datagram(asm: &mut Assembler, pass: &impl Target) {
-    const IP: i16 = eth::LEN;
-    asm.load(R3, PKT.u8(IP + ipv4::VERSION_IHL), "version and header length");
-    asm.jump_if(R3.ne(ipv4::PLAIN), pass, "not IPv4, or with options");
-    asm.load(R3, PKT.u16(IP + ipv4::TOTAL_LENGTH), "total length");
-    asm.be16(R3, "in host order");
-    asm.and(R3, 0xffff, "16 bits, also for the verifier: be16 hides it");
-    asm.jump_if(R3.lt(i32::from(ipv4::LEN)), pass, "shorter than its own header");
-    asm.mov(R2, PKT, "where the datagram ends: the packet");
-    asm.add(R2, i32::from(IP), "+ Ethernet");
-    asm.add(R2, R3, "+ total length");
-    asm.jump_if(R2.gt(END), pass, "cut short");
-    asm.load(R4, PKT.u8(IP + ipv4::PROTOCOL), "protocol");
-}
-
-/// Gives the payload length in `r3`, the next header in `r4`.
-fn ipv6_datagram(asm: &mut Assembler, pass: &impl Target) {
-    const IP: i16 = eth::LEN;
-    within(asm, IP + ipv6::LEN, pass, "too short for IPv6");
-    asm.load(R3, PKT.u8(IP + ipv6::VERSION), "version and traffic class");
-    asm.and(R3, 0xf0, "version");
-    asm.jump_if(R3.ne(0x60), pass, "not IPv6");
-    asm.load(R3, PKT.u16(IP + ipv6::PAYLOAD_LENGTH), "payload length");
-    asm.be16(R3, "in host order");
-    asm.and(R3, 0xffff, "16 bits, also for the verifier: be16 hides it");
-    asm.mov(R2, PKT, "where the datagram ends: the packet");
-    asm.add(R2, i32::from(IP + ipv6::LEN), "+ Ethernet and IPv6");
-    asm.add(R2, R3, "+ payload length");
-    asm.jump_if(R2.gt(END), pass, "cut short");
-    asm.load(R4, PKT.u8(IP + ipv6::NEXT_HEADER), "next header");
-}
-
-/// Needs what [`ipv6_datagram`] gives.
+/// Needs the next header in `r4`.
 fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target) {
     const ICMP: i16 = eth::LEN + ipv6::LEN;
     asm.jump_if(R4.ne(proto::ICMPV6), pass, "an extension header, or a protocol not known here");
+    asm.load(R3, PKT.u16(eth::LEN + ipv6::PAYLOAD_LENGTH), "payload length");
+    asm.be16(R3, "in host order");
     asm.jump_if(R3.lt(i32::from(icmpv6::LEN)), pass, "shorter than its own header");
     within(asm, ICMP + 1, pass, "no ICMPv6 type");
     asm.load(R3, PKT.u8(ICMP), "ICMPv6 type");

@@ -10,13 +10,13 @@ use crate::bytes::Out;
 use crate::insn::{ByteOrder, Insn, SLOT};
 use crate::map::MapDecl;
 use crate::program::{LICENSE, Program};
-use crate::programs::Hook;
 
 /// The object's order: that of the canonical bytes.
 const ORDER: ByteOrder = ByteOrder::Little;
 
-/// The program as an object. `hook` names its section, by which libbpf knows the program's type.
-pub fn object(program: &Program, hook: Hook) -> Vec<u8> {
+/// The program as an object. Its hook names its section, by which libbpf knows the program's type.
+pub fn object(program: &Program) -> Vec<u8> {
+    let hook = program.hook();
     let mut types = Builder::new(ORDER);
     let [func_info, line_info] = describe(program, SLOT as u32, &mut types);
     let maps: Vec<MapSymbol> = map_types(program.maps(), &mut types);

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::call::DEVMAP;
 use super::facts::{Way, touch};
 use super::field::Field;
 use super::finding::{Checked, Rule, broken};
@@ -9,7 +10,9 @@ use super::scalar::Scalar;
 use super::state::{Slot, State};
 use super::step::Machine;
 use super::value::{PacketAddr, Value};
+use crate::hook::Hook;
 use crate::reg::{Mem, Size};
+use crate::tc::sk_buff;
 use crate::xdp::xdp_md;
 
 /// Bytes of stack that a program has (`MAX_BPF_STACK`).
@@ -82,21 +85,35 @@ impl Machine<'_> {
         }
     }
 
-    /// As `xdp_is_valid_access` (net/core/filter.c) has it.
+    /// As `xdp_is_valid_access` and `tc_cls_act_is_valid_access` (net/core/filter.c) have it, without the
+    /// fields that no program of ours wants.
     fn load_context(&mut self, mem: Mem) -> Checked<Value> {
         if mem.size != Size::U32 {
             return broken(Rule::Context, "reads other than 4 bytes of the context");
         }
+        let (data, data_end) = (Value::Packet(PacketAddr::START), Value::PacketEnd);
         let number = Value::Scalar(Scalar::loaded(4));
-        let (name, value) = match mem.off {
-            xdp_md::DATA => ("data", Value::Packet(PacketAddr::START)),
-            xdp_md::DATA_END => ("data_end", Value::PacketEnd),
-            xdp_md::INGRESS_IFINDEX => ("ingress_ifindex", number),
-            xdp_md::RX_QUEUE_INDEX => ("rx_queue_index", number),
-            off => {
-                let what = "which is no field that programs like this one may read";
-                return broken(Rule::Context, format!("reads byte {off} of the context, {what}"));
-            }
+        let field = match self.facts.hook {
+            Hook::Xdp | Hook::XdpFrags => match mem.off {
+                xdp_md::DATA => Some(("data", data)),
+                xdp_md::DATA_END => Some(("data_end", data_end)),
+                xdp_md::INGRESS_IFINDEX => Some(("ingress_ifindex", number)),
+                xdp_md::RX_QUEUE_INDEX => Some(("rx_queue_index", number)),
+                _ => None,
+            },
+            Hook::Tc => match mem.off {
+                sk_buff::DATA => Some(("data", data)),
+                sk_buff::DATA_END => Some(("data_end", data_end)),
+                sk_buff::LEN => Some(("len", number)),
+                sk_buff::PKT_TYPE => Some(("pkt_type", number)),
+                sk_buff::VLAN_PRESENT => Some(("vlan_present", number)),
+                sk_buff::IFINDEX => Some(("ifindex", number)),
+                _ => None,
+            },
+        };
+        let Some((name, value)) = field else {
+            let what = "which is no field that programs like this one may read";
+            return broken(Rule::Context, format!("reads byte {} of the context, {what}", mem.off));
         };
         if !self.facts.context.contains(&name) {
             self.facts.context.push(name);
@@ -145,6 +162,10 @@ impl Machine<'_> {
         if start % size.min(8) != 0 && size.is_power_of_two() {
             let what = format!("{size} bytes at {start} of a value: not aligned");
             return broken(Rule::ValueBounds, what);
+        }
+        let devmap = self.maps.get(map as usize).is_some_and(|map| DEVMAP.contains(&map.kind));
+        if devmap && way == Way::Write {
+            return broken(Rule::ValueBounds, "writes to a value of a devmap: it is read-only");
         }
         let uses = self.facts.map(map);
         let ranges = if way == Way::Read { &mut uses.read } else { &mut uses.written };

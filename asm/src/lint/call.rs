@@ -6,13 +6,14 @@ use super::state::State;
 use super::step::Machine;
 use super::value::Value;
 use crate::helper::Helper;
+use crate::hook::Hook;
 use crate::reg::{R0, R1, R2, R3, R4, R5, Reg};
 
 /// Kinds whose values a lookup gives (`enum bpf_map_type`): hash, array, percpu_hash, percpu_array,
-/// lru_hash, lru_percpu_hash.
-const LOOKUP: [u32; 6] = [1, 2, 5, 6, 9, 10];
+/// lru_hash, lru_percpu_hash, and the interfaces of a devmap.
+const LOOKUP: [u32; 8] = [1, 2, 5, 6, 9, 10, DEVMAP[0], DEVMAP[1]];
 /// devmap, devmap_hash
-const DEVMAP: [u32; 2] = [14, 25];
+pub(super) const DEVMAP: [u32; 2] = [14, 25];
 /// `BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`
 const RESTRICTED: u32 = 1 << 7 | 1 << 8;
 /// A key must fit on the stack (`MAX_BPF_STACK`).
@@ -23,11 +24,15 @@ const CSUM_DIFF_MAX: u64 = 512;
 impl Machine<'_> {
     pub(super) fn call(&mut self, state: &mut State, helper: Helper) -> Checked<()> {
         let named = |(rule, what)| (rule, format!("{helper}: {what}"));
-        let result = match helper.number() {
-            1 => self.lookup(state),
-            28 => self.csum_diff(state),
-            51 => self.redirect_map(state),
-            65 => self.adjust_tail(state),
+        let tc = self.facts.hook == Hook::Tc;
+        let result = match (helper.number(), tc) {
+            (1, _) => self.lookup(state),
+            (28, _) => self.csum_diff(state),
+            (32 | 135, true) => of_context(state),
+            (51, false) => self.redirect_map(state),
+            (65, false) => self.adjust_tail(state),
+            (155, true) => redirect_peer(state),
+            (32 | 51 | 65 | 135 | 155, _) => broken(Rule::Call, "not to be called on this hook"),
             _ => broken(Rule::Call, "not among the helpers that are known here"),
         }
         .map_err(named)?;
@@ -85,9 +90,7 @@ impl Machine<'_> {
     }
 
     fn adjust_tail(&mut self, state: &mut State) -> Checked<Value> {
-        if state.get(R1)? != Value::Ctx {
-            return broken(Rule::Call, "r1 is not the context");
-        }
+        context(state)?;
         number(state, R2)?;
         state.values_mut().filter(|value| value.is_of_packet()).for_each(|v| *v = Value::Void);
         // What was cut off is zero when it comes back.
@@ -106,6 +109,28 @@ impl Machine<'_> {
             Some(map) => broken(Rule::Map, format!("does not take map `{}`", map.name)),
             None => broken(Rule::Map, format!("map {index} is not in the list")),
         }
+    }
+}
+
+/// What takes the context and a number: `bpf_skb_change_type`, `bpf_csum_level`.
+fn of_context(state: &State) -> Checked<Value> {
+    context(state)?;
+    number(state, R2)?;
+    Ok(Value::UNKNOWN)
+}
+
+fn redirect_peer(state: &State) -> Checked<Value> {
+    number(state, R1)?;
+    if number(state, R2)?.known() != Some(0) {
+        return broken(Rule::Call, "r2 may be other than 0: there are no flags");
+    }
+    Ok(Value::UNKNOWN)
+}
+
+fn context(state: &State) -> Checked<()> {
+    match state.get(R1)? {
+        Value::Ctx => Ok(()),
+        _ => broken(Rule::Call, "r1 is not the context"),
     }
 }
 

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::field::Headers;
 use crate::helper::Helper;
+use crate::hook::Hook;
 use crate::map::MapShape;
-use crate::xdp;
 
 /// Ranges that are told apart; where there are more, what lies between them is taken in.
 const MAX_RANGES: usize = 256;
@@ -53,11 +53,13 @@ pub struct Verdicts(pub Vec<(u64, u64)>);
 /// What a program does. Ranges are `start..end` in bytes.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Facts {
+    /// Where it runs.
+    pub hook: Hook,
     /// Packet bytes that are read, in order.
     pub reads: Vec<Span>,
     /// Packet bytes that are written, in order.
     pub writes: Vec<Span>,
-    /// Fields of `struct xdp_md` that are read.
+    /// Fields of the context that are read.
     pub context: Vec<&'static str>,
     /// What is done with each map, in the order of the program's maps.
     pub maps: Vec<MapUse>,
@@ -143,7 +145,7 @@ impl Facts {
             ("stack", counted(self.stack.into(), "byte")),
             ("longest path", counted(self.longest, "instruction")),
             ("loops", list(&self.loops)),
-            ("verdicts", self.verdicts.to_string()),
+            ("verdicts", self.verdicts.named(self.hook)),
         ]
     }
 
@@ -200,6 +202,21 @@ impl Verdicts {
     pub(super) fn add(&mut self, min: u64, max: u64) {
         add(&mut self.0, (min, max));
     }
+
+    /// With the names that this hook has for them.
+    pub fn named(&self, hook: Hook) -> String {
+        let name = |(min, max): &(u64, u64)| {
+            // The kernel's names are of 32 bits with a sign.
+            let action = u32::try_from(*min).ok().and_then(|verdict| hook.action(verdict as i32));
+            match (min == max, action) {
+                (true, Some(action)) => action.to_owned(),
+                (true, None) => min.to_string(),
+                _ if (*min, *max) == (0, u32::MAX.into()) => "any number".to_owned(),
+                _ => format!("{min}..={max}"),
+            }
+        };
+        join(self.0.iter().map(name), ", ")
+    }
 }
 
 /// `1 byte`, `2 bytes`
@@ -242,23 +259,5 @@ impl fmt::Display for Loop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rounds = counted(self.rounds.into(), "time");
         write!(f, "{} back to {}, at most {rounds}", self.from, self.to)
-    }
-}
-
-impl fmt::Display for Verdicts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
-        for (at, (min, max)) in self.0.iter().enumerate() {
-            f.write_str(if at == 0 { "" } else { ", " })?;
-            match (min == max).then(|| i32::try_from(*min).ok().and_then(xdp::action)).flatten() {
-                Some(action) => f.write_str(action)?,
-                None if min == max => write!(f, "{min}")?,
-                None if (*min, *max) == (0, u32::MAX.into()) => write!(f, "any number")?,
-                None => write!(f, "{min}..={max}")?,
-            }
-        }
-        Ok(())
     }
 }

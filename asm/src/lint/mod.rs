@@ -8,7 +8,7 @@
 //! and that accesses of the packet are aligned, which kernels ask for on machines that can do no other (those
 //! without `CONFIG_HAVE_EFFICIENT_UNALIGNED_ACCESS`).
 //!
-//! An XDP program is meant: `r1` points to an `xdp_md` at entry, `r0` is the verdict at exit.
+//! `r1` points to the context at entry, an `xdp_md` or a `__sk_buff`; `r0` is the verdict at exit.
 
 mod access;
 mod branch;
@@ -28,6 +28,7 @@ mod walked;
 pub use facts::{Facts, Loop, MapUse, Span, Verdicts};
 pub use finding::{Finding, Rule};
 
+use crate::hook::Hook;
 use crate::insn::ByteOrder;
 use crate::map::MapShape;
 use crate::program::Program;
@@ -41,18 +42,18 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
-/// Walks a program of these bytes (little-endian). Map loads are `BPF_PSEUDO_MAP_IDX`: places in `maps`.
+/// Walks a program for this hook, of these bytes (little-endian). Map loads are `BPF_PSEUDO_MAP_IDX`: places in `maps`.
 ///
 /// Takes bounded time and memory for any bytes.
-pub fn lint(bytes: &[u8], maps: &[MapShape]) -> Report {
+pub fn lint(hook: Hook, bytes: &[u8], maps: &[MapShape]) -> Report {
     match code::Code::read(bytes) {
-        Ok(code) => walk::walk(&code, maps),
-        Err(findings) => Report { facts: Facts::default(), findings },
+        Ok(code) => walk::walk(hook, &code, maps),
+        Err(findings) => Report { facts: Facts { hook, ..Facts::default() }, findings },
     }
 }
 
 /// Walks a program with the maps that it declares.
 pub fn lint_program(program: &Program) -> Report {
     let maps: Vec<MapShape> = program.maps().iter().map(MapShape::from).collect();
-    lint(&program.bytes(ByteOrder::Little), &maps)
+    lint(program.hook(), &program.bytes(ByteOrder::Little), &maps)
 }

@@ -6,6 +6,7 @@ use super::finding::{Checked, Rule, broken};
 use super::scalar::Scalar;
 use super::state::State;
 use super::value::{PacketAddr, Value};
+use crate::hook::Hook;
 use crate::insn::{AluOp, ByteOrder, Insn, Width};
 use crate::map::MapShape;
 use crate::reg::{Operand, R0, Reg};
@@ -24,8 +25,8 @@ pub(super) struct Machine<'a> {
 }
 
 impl<'a> Machine<'a> {
-    pub(super) fn new(maps: &'a [MapShape]) -> Self {
-        Self { maps, facts: Facts::default(), last_id: 0 }
+    pub(super) fn new(hook: Hook, maps: &'a [MapShape]) -> Self {
+        Self { maps, facts: Facts { hook, ..Facts::default() }, last_id: 0 }
     }
 
     /// A number that nothing had before; there are fewer steps than numbers.

@@ -9,6 +9,7 @@ use super::state::State;
 use super::step::Machine;
 use super::value::Value;
 use super::walked::{Before, Rest, Walked};
+use crate::hook::Hook;
 use crate::insn::Insn;
 use crate::map::MapShape;
 use crate::reg::Mem;
@@ -68,10 +69,10 @@ enum Next {
 }
 
 /// Walks the whole program.
-pub(super) fn walk(code: &Code, maps: &[MapShape]) -> Report {
+pub(super) fn walk(hook: Hook, code: &Code, maps: &[MapShape]) -> Report {
     let mut walk = Walk {
         code,
-        machine: Machine::new(maps),
+        machine: Machine::new(hook, maps),
         findings: Vec::new(),
         seen: vec![false; code.len()],
         of_context: vec![None; code.len()],

@@ -30,9 +30,9 @@ pub fn header(shipped: Shipped, view: View, kernel: Option<(u32, u32)>) -> Strin
             "is known when it is loaded, and is 0 here. Other kernels get maps by index.".into(),
         );
     }
-    let hook = shipped.hook();
+    let hook = program.hook();
     section(&mut lines, "Registers", shipped.contract().lines().map(str::to_string));
-    section(&mut lines, "Hook", [format!("{} ({})", hook.name(), hook as u32)]);
+    section(&mut lines, "Hook", [format!("{} ({})", hook.name(), hook.prog_type())]);
     let slots = program.slots();
     section(&mut lines, "Size", [format!("{slots} instructions, {} bytes", view.bytes().len())]);
     section(&mut lines, "Maps", program.maps().iter().enumerate().map(map));

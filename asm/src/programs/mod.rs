@@ -1,11 +1,16 @@
 //! The programs that this project can load. Each file states its register contract first.
 
+mod exits;
 mod forward;
 mod measure;
 mod pass;
+mod peer;
 mod shipped;
+mod trust;
 
-pub use forward::{Checksum, forward};
+pub use forward::{Checksum, forward, forward_frags};
 pub use measure::{Method, measure};
 pub use pass::pass;
-pub use shipped::{Hook, Shipped};
+pub use peer::peer;
+pub use shipped::Shipped;
+pub use trust::trust;

@@ -1,7 +1,7 @@
 //! The list of all programs. The loader takes a name from it and nothing else, so what is not here
 //! can't reach a kernel.
 
-use super::{Checksum, Method, forward, measure, pass};
+use super::{Checksum, Method, forward, forward_frags, measure, pass, peer, trust};
 use crate::error::Error;
 use crate::program::Program;
 
@@ -12,40 +12,25 @@ pub enum Shipped {
     Pass,
     /// [`forward()`]
     Forward(Checksum),
+    /// [`forward_frags()`]
+    ForwardFrags,
+    /// [`peer()`]
+    Peer,
+    /// [`trust()`]
+    Trust,
     /// [`measure()`]
     Measure(Method),
 }
 
-/// Where in the kernel a program runs.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-#[repr(u32)]
-pub enum Hook {
-    /// `BPF_PROG_TYPE_XDP` (`enum bpf_prog_type`, include/uapi/linux/bpf.h)
-    Xdp = 6,
-}
-
-impl Hook {
-    /// The kernel's name of the program's type.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Xdp => "BPF_PROG_TYPE_XDP",
-        }
-    }
-
-    /// The section of an ELF object by which libbpf knows that a program is for here.
-    pub const fn section(self) -> &'static str {
-        match self {
-            Self::Xdp => "xdp",
-        }
-    }
-}
-
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
+        Self::ForwardFrags,
+        Self::Peer,
+        Self::Trust,
         Self::Measure(Method::Empty),
         Self::Measure(Method::Complete),
         Self::Measure(Method::ReportLoop),
@@ -57,6 +42,9 @@ impl Shipped {
             Self::Pass => "pass",
             Self::Forward(Checksum::Keep) => "forward",
             Self::Forward(Checksum::Complete) => "forward+complete",
+            Self::ForwardFrags => "forward+frags",
+            Self::Peer => "peer",
+            Self::Trust => "trust",
             Self::Measure(Method::Empty) => "measure+empty",
             Self::Measure(Method::Complete) => "measure+complete",
             Self::Measure(Method::ReportLoop) => "measure+report-loop",
@@ -68,19 +56,15 @@ impl Shipped {
         Self::ALL.into_iter().find(|shipped| shipped.name() == name)
     }
 
-    /// Where it runs.
-    pub const fn hook(self) -> Hook {
-        match self {
-            Self::Pass | Self::Forward(_) | Self::Measure(_) => Hook::Xdp,
-        }
-    }
-
     /// What it does, in paragraphs of one or more lines.
     pub const fn about(self) -> &'static [&'static str] {
         match self {
             Self::Pass => &[pass::ABOUT],
             Self::Forward(Checksum::Keep) => &[forward::ABOUT, forward::KEEP],
             Self::Forward(Checksum::Complete) => &[forward::ABOUT, forward::COMPLETE],
+            Self::ForwardFrags => &[forward::ABOUT, forward::KEEP, forward::FRAGS],
+            Self::Peer => &[peer::ABOUT],
+            Self::Trust => &[trust::ABOUT],
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
             Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
             Self::Measure(Method::ReportLoop) => &[measure::ABOUT, measure::REPORT_LOOP],
@@ -91,7 +75,9 @@ impl Shipped {
     pub const fn contract(self) -> &'static str {
         match self {
             Self::Pass => pass::CONTRACT,
-            Self::Forward(_) => forward::CONTRACT,
+            Self::Forward(_) | Self::ForwardFrags => forward::CONTRACT,
+            Self::Peer => peer::CONTRACT,
+            Self::Trust => trust::CONTRACT,
             Self::Measure(_) => measure::CONTRACT,
         }
     }
@@ -101,6 +87,9 @@ impl Shipped {
         match self {
             Self::Pass => pass(),
             Self::Forward(checksum) => forward(checksum),
+            Self::ForwardFrags => forward_frags(),
+            Self::Peer => peer(),
+            Self::Trust => trust(),
             Self::Measure(method) => measure(method),
         }
     }

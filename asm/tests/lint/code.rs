@@ -22,7 +22,7 @@ fn code_that_is_never_reached() {
 #[test]
 fn paths_without_exit() {
     breaks(Rule::NoExit, |asm| asm.mov(R0, xdp::PASS, HERE));
-    assert_eq!(rules(&lint(&[], &[]).findings), [(0, Rule::NoExit)]);
+    assert_eq!(rules(&lint(Hook::Xdp, &[], &[]).findings), [(0, Rule::NoExit)]);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn jumps_to_nowhere() {
     let wide = Insn::LoadImm64 { dst: R0, imm: 0 };
     for (off, rule) in [(-2, true), (4, true), (1, true), (0, false), (2, false)] {
         let code = bytes(&[Insn::Jump { off }, wide, Insn::Exit]);
-        let found = lint(&code, &[]).findings;
+        let found = lint(Hook::Xdp, &code, &[]).findings;
         assert_eq!(found.contains(&at(&found, Rule::JumpTarget)), rule, "{off}: {found:?}");
     }
 }
@@ -52,7 +52,7 @@ fn outside_the_subset() {
         vec![0x95, 0, 0, 0],                                        // half an exit
     ];
     for code in outside {
-        let found = lint(&[code.clone(), bytes(&[Insn::Exit])].concat(), &[]).findings;
+        let found = lint(Hook::Xdp, &[code.clone(), bytes(&[Insn::Exit])].concat(), &[]).findings;
         assert_eq!(found.first().map(|f| (f.slot, f.rule)), Some((0, Rule::Subset)), "{code:02x?}");
     }
     breaks(Rule::Subset, |asm| {

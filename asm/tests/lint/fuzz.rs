@@ -18,7 +18,7 @@ fn budget(cases: u32) -> Config {
 /// What holds of any report.
 fn answers(bytes: &[u8], maps: &[MapShape]) {
     let start = Instant::now();
-    let report = lint(bytes, maps);
+    let report = lint(Hook::Xdp, bytes, maps);
     assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
     let slots = bytes.len().div_ceil(SLOT);
     assert!(report.findings.iter().all(|finding| finding.slot <= slots));

@@ -10,7 +10,7 @@ fn the_last_instruction() {
     let back = |insn| {
         let skip = Insn::Jump { off: 1 };
         let mov = Insn::Alu { width: Width::W64, op: AluOp::Mov, dst: R0, src: Operand::Imm(2) };
-        rules(&lint(&bytes(&[mov, skip, Insn::Exit, insn]), &[]).findings)
+        rules(&lint(Hook::Xdp, &bytes(&[mov, skip, Insn::Exit, insn]), &[]).findings)
     };
     let always = Test { dst: R0.into(), cond: Cond::Eq, src: Operand::Imm(2) };
     assert_eq!(
@@ -95,8 +95,8 @@ fn maps_by_the_dozen() {
         [map(index).to_vec(), bytes(&[mov, Insn::Exit])].concat()
     };
     let maps = vec![MapShape::from(&values()); 65];
-    assert_eq!(rules(&lint(&program(63), &maps).findings), []);
-    assert_eq!(rules(&lint(&program(64), &maps).findings), [(0, Rule::Map)]);
+    assert_eq!(rules(&lint(Hook::Xdp, &program(63), &maps).findings), []);
+    assert_eq!(rules(&lint(Hook::Xdp, &program(64), &maps).findings), [(0, Rule::Map)]);
 }
 
 /// Whether the jump of `r2 > bound` is known never to be taken, after `build`.
@@ -222,7 +222,8 @@ fn maps_of_impossible_shapes() {
                 asm.bind(none);
                 leave(asm);
             });
-            let found = lint(&program.bytes(ByteOrder::Little), &[shape.clone(), shape.clone()]);
+            let found =
+                lint(Hook::Xdp, &program.bytes(ByteOrder::Little), &[shape.clone(), shape.clone()]);
             let fits = (1..=16).contains(&size);
             assert!(fits || !found.findings.is_empty(), "{size}: {found:?}");
         }

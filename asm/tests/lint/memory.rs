@@ -207,7 +207,7 @@ fn maps_and_helpers() {
         asm.load_map(R1, map, "map");
         leave(asm);
     });
-    let found = lint(&stray.bytes(ByteOrder::Little), &[]).findings;
+    let found = lint(Hook::Xdp, &stray.bytes(ByteOrder::Little), &[]).findings;
     assert_eq!(rules(&found), [(0, Rule::Map)], "{found:?}");
 
     // A devmap gives no values, a hash no interfaces.

@@ -12,7 +12,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[track_caller]
 fn soon(bytes: &[u8]) -> Report {
     let start = Instant::now();
-    let report = lint(bytes, &[]);
+    let report = lint(Hook::Xdp, bytes, &[]);
     let took = start.elapsed();
     assert!(took < SOON, "{took:?}, {} steps", report.facts.steps);
     report

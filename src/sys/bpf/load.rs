@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use xhop_asm::btf::{FUNC_INFO_SIZE, LINE_INFO_SIZE};
 use xhop_asm::insn::SLOT;
-use xhop_asm::programs::{Hook, Shipped};
+use xhop_asm::programs::Shipped;
 use xhop_asm::tag::MapRefs;
 use xhop_asm::{ByteOrder, Insn, LICENSE, Program};
 
@@ -80,28 +80,28 @@ impl Prog {
     /// # Ok::<(), xhop::Error>(())
     /// ```
     pub fn load(shipped: Shipped, maps: &[&Map]) -> Result<Self> {
-        load(&shipped.program().map_err(Error::Assemble)?, shipped.hook(), maps)
+        load(&shipped.program().map_err(Error::Assemble)?, maps)
     }
 
     /// Loads what is in no list: what tests put together.
     #[cfg(test)]
     pub(crate) fn load_any(program: &Program, maps: &[&Map]) -> Result<Self> {
-        load(program, Hook::Xdp, maps)
+        load(program, maps)
     }
 }
 
-fn load(program: &Program, hook: Hook, maps: &[&Map]) -> Result<Prog> {
-    load_with(program, hook, maps, Btf::load(program))
+fn load(program: &Program, maps: &[&Map]) -> Result<Prog> {
+    load_with(program, maps, Btf::load(program))
 }
 
-fn load_with(program: &Program, hook: Hook, maps: &[&Map], btf: nix::Result<Btf>) -> Result<Prog> {
+fn load_with(program: &Program, maps: &[&Map], btf: nix::Result<Btf>) -> Result<Prog> {
     check_maps(program, maps)?;
-    let mut request = Request::new(program, hook, maps, btf.as_ref().ok());
+    let mut request = Request::new(program, maps, btf.as_ref().ok());
     let mut refused = btf.as_ref().err().copied();
     let mut loaded = request.submit_either_way();
     if let (Err(errno @ (Errno::E2BIG | Errno::EINVAL)), None) = (&loaded, refused) {
         // If it is the BTF that is refused, then this is not.
-        let bare = Request::new(program, hook, maps, None).submit_either_way();
+        let bare = Request::new(program, maps, None).submit_either_way();
         if bare.is_ok() {
             (refused, loaded) = (Some(*errno), bare);
         }
@@ -132,7 +132,6 @@ fn check_maps(program: &Program, maps: &[&Map]) -> Result<()> {
 /// What is asked of the kernel when a program is loaded.
 struct Request<'a> {
     program: &'a Program,
-    hook: Hook,
     insns: Vec<u8>,
     /// Descriptors of the maps. The kernel reads it at the indices in the instructions, which
     /// `check_maps` has found to be within it.
@@ -142,10 +141,10 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    fn new(program: &'a Program, hook: Hook, maps: &[&Map], btf: Option<&'a Btf>) -> Self {
+    fn new(program: &'a Program, maps: &[&Map], btf: Option<&'a Btf>) -> Self {
         let insns = program.bytes(ByteOrder::NATIVE);
         let fd_array = maps.iter().map(raw).collect();
-        Self { program, hook, insns, fd_array, map_refs: MapRefs::Index, btf }
+        Self { program, insns, fd_array, map_refs: MapRefs::Index, btf }
     }
 
     /// Loads with maps by index, or else patched; leaves it patched then.
@@ -163,13 +162,14 @@ impl<'a> Request<'a> {
     /// Loads; the log, if `log` is not empty, ends with a NUL.
     fn submit(&self, log: &mut [u8]) -> nix::Result<OwnedFd> {
         let mut attr = LoadAttr {
-            prog_type: self.hook as u32,
+            prog_type: self.program.hook().prog_type(),
             insn_cnt: (self.insns.len() / SLOT) as u32,
             insns: addr(&self.insns),
             license: addr(LICENSE.to_bytes_with_nul()),
             log_level: u32::from(!log.is_empty()),
             log_size: log.len() as u32,
             log_buf: if log.is_empty() { 0 } else { addr_mut(log) },
+            prog_flags: self.program.hook().prog_flags(),
             prog_name: obj_name(&self.program.symbol()),
             fd_array: if self.fd_array.is_empty() { 0 } else { addr(&self.fd_array) },
             ..LoadAttr::default()
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(prog.map_refs() == Some(MapRefs::Patched), old);
 
         // What an old kernel gets loads on a new one too.
-        let mut request = Request::new(&program, Hook::Xdp, &refs, None);
+        let mut request = Request::new(&program, &refs, None);
         request.patch();
         assert!(request.fd_array.is_empty());
         let fd = request.submit(&mut []).expect("loads");
@@ -339,7 +339,7 @@ mod tests {
         let program = reads_map();
         let maps = maps_of(&program);
         let refs: Vec<_> = maps.iter().collect();
-        let load = |btf| load_with(&program, Hook::Xdp, &refs, btf).expect("loads");
+        let load = |btf| load_with(&program, &refs, btf).expect("loads");
         let by_index = load(Btf::load(&program)).map_refs();
         // A kernel without the command; one that takes the BTF, but not what refers to it.
         let mut stray = Btf::load(&program).expect("loads");
