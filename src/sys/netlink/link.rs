@@ -5,7 +5,7 @@ use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
 
 use super::msg::{Message, attr, attrs, text, u32_at};
 use super::socket::{About, malformed};
-use super::{Rtnl, ifinfomsg};
+use super::{Rtnl, gso, ifinfomsg};
 use crate::Result;
 use crate::sys::bpf::XdpMode;
 
@@ -45,6 +45,15 @@ pub struct LinkInfo {
     pub isolated: Option<bool>,
     /// Of a bridge: whether it looks at VLAN tags.
     pub vlan_filtering: Option<bool>,
+    /// How large a segment the stack may hand to it at once, in bytes; of IPv6, and up to kernel 6.2 of IPv4
+    /// too. These four are `None` on kernels that do not tell.
+    pub gso_max_size: Option<u32>,
+    /// The same of IPv4 (since 6.3).
+    pub gso_ipv4_max_size: Option<u32>,
+    /// How large a segment of IPv4 GRO may make of what it receives (since 6.3).
+    pub gro_ipv4_max_size: Option<u32>,
+    /// The limit of its driver to all `gso_*` (since 5.19).
+    pub tso_max_size: Option<u32>,
 }
 
 /// An XDP program on an interface.
@@ -93,7 +102,7 @@ fn parse(body: &[u8]) -> Option<LinkInfo> {
             Ifla::LinkNetnsid => link.link_netnsid = u32_at(payload, 0).map(|nsid| nsid as i32),
             Ifla::Linkinfo => parse_info(&mut link, payload),
             Ifla::Xdp => link.xdp = parse_xdp(payload),
-            _ => {}
+            _ => gso::parse(&mut link, kind, payload),
         }
     }
     (!link.name.is_empty()).then_some(link)

@@ -2,6 +2,7 @@
 
 mod addr;
 mod filter;
+mod gso;
 mod link;
 mod make;
 mod msg;
