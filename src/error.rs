@@ -283,6 +283,42 @@ pub enum Error {
         /// The interface.
         ifname: String,
     },
+    /// A kernel without traffic control, or without BPF in it.
+    #[error(
+        "{ifname}: this kernel has no BPF in traffic control (neither tcx nor clsact with cls_bpf): join with `--datapath native`"
+    )]
+    NoTc {
+        /// The interface.
+        ifname: String,
+    },
+    /// A way with checksums asked for where none is lost.
+    #[error(
+        "--checksum is for native XDP alone: with --datapath {datapath} packets keep what they know of theirs; leave out one of the two"
+    )]
+    NoChecksumLost {
+        /// The datapath.
+        datapath: String,
+    },
+    /// Members of one bridge whose ways do not go together.
+    #[error(
+        "{one} is joined by {one_way}, {other} is to be by {other_way}, and the one would lose the other's packets: take {one} out first, or name both"
+    )]
+    MixedWays {
+        /// A member.
+        one: String,
+        /// How it is joined.
+        one_way: String,
+        /// Another.
+        other: String,
+        /// How that one is to be joined.
+        other_way: String,
+    },
+    /// A kernel that can't send larger segments.
+    #[error("--big-tcp: {why}: leave it out")]
+    NoBigTcp {
+        /// Why not.
+        why: &'static str,
+    },
     /// A veth whose far end has a larger MTU than native XDP takes.
     #[error(
         "{ifname}: its peer's MTU is too large for native XDP: set it to at most 3000 with `ip link set IFNAME mtu 1500` in the container"

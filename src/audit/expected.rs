@@ -7,7 +7,8 @@ use xhop_asm::programs::Shipped;
 use xhop_asm::{MapDecl, Program};
 
 use crate::container::Interface;
-use crate::plan::member::{Attach, Member, Readiness};
+use crate::plan::member::Member;
+use crate::plan::way::{Attach, Spot, inside_spot, on_host};
 use crate::plan::{MemberPins, Segment};
 use crate::{Error, Result};
 
@@ -18,8 +19,10 @@ pub struct Expected {
     pub program: Program,
     /// Which it is.
     pub shipped: Shipped,
-    /// Where it runs, natively.
+    /// The interface that it is on.
     pub at: Interface,
+    /// Where there.
+    pub spot: Spot,
     /// How it got there.
     pub attach: Attach,
     /// What holds it there: a link, or for netlink the program.
@@ -32,14 +35,15 @@ impl Expected {
     /// A member's programs.
     pub fn of(member: &Member) -> Result<Vec<Self>> {
         let pins = MemberPins::of(&member.segment, &member.host);
-        let one = |shipped: Shipped, at: &Interface, pin| {
+        let one = |shipped: Shipped, at: &Interface, spot, pin| {
             let program = shipped.program().map_err(Error::Assemble)?;
             let maps = program.maps().iter().map(|decl| (decl.clone(), pins.map(decl))).collect();
-            Ok(Self { program, shipped, at: at.clone(), attach: member.attach, pin, maps })
+            Ok(Self { program, shipped, at: at.clone(), spot, attach: member.attach, pin, maps })
         };
-        let mut all = vec![one(member.checksum.program(), &member.host, pins.forward())?];
-        if member.readiness == Readiness::Pass {
-            all.push(one(Shipped::Pass, &member.inside, pins.pass())?);
+        let (program, spot) = on_host(member.datapath, member.checksum);
+        let mut all = vec![one(program, &member.host, spot, pins.forward())?];
+        for program in member.inside_programs() {
+            all.push(one(program, &member.inside, inside_spot(program), pins.inside(program))?);
         }
         Ok(all)
     }
@@ -51,7 +55,7 @@ pub fn pins(members: &[Member]) -> BTreeSet<PathBuf> {
     for member in members {
         let pins = MemberPins::of(&member.segment, &member.host);
         all.extend([pins.forward(), pins.stats()]);
-        all.extend((member.readiness == Readiness::Pass).then(|| pins.pass()));
+        all.extend(member.inside_programs().into_iter().map(|program| pins.inside(program)));
         all.extend(member.replaced.map(|_| pins.foreign()));
         all.extend(Segment::maps().map(|decl| member.segment.pins().join(decl.name)));
     }

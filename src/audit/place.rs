@@ -5,7 +5,7 @@ use super::finding::Finding;
 use super::world::World;
 use crate::Result;
 use crate::plan::Ground;
-use crate::plan::member::Attach;
+use crate::plan::way::Attach;
 use crate::sys::bpf::{Link, LinkInfo, Prog, XdpMode};
 use crate::sys::netlink::XdpAttached;
 

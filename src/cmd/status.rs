@@ -9,7 +9,8 @@ use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 use super::{lock, need_privileges, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
-use crate::plan::member::{Attach, Member};
+use crate::plan::member::Member;
+use crate::plan::way::{Attach, Datapath};
 use crate::plan::{Ground, MemberPins, record};
 use crate::sys::bpf::{Link, Map, Prog};
 use crate::table::{Align, Table};
@@ -58,6 +59,8 @@ pub(super) struct Report {
     #[serde(flatten)]
     member: Member,
     state: State,
+    /// Why it is joined by that datapath.
+    why: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<Running>,
     counters: Vec<Counter>,
@@ -103,7 +106,7 @@ pub(super) fn collect() -> Result<Vec<Report>> {
 
 fn report(member: Member, ground: Ground) -> Result<Report> {
     let pins = MemberPins::of(&member.segment, &member.host);
-    let attached = ground.attached(&member.host, member.attach, &pins.forward())?;
+    let attached = ground.attached(&member.host, member.spot(), member.attach, &pins.forward())?;
     let state = state(&member, attached, ground)?;
     let program = match (attached, member.attach) {
         (false, _) => None,
@@ -118,7 +121,13 @@ fn report(member: Member, ground: Ground) -> Result<Report> {
         Err(_) if !attached => Vec::new(),
         Err(error) => return Err(error),
     };
-    Ok(Report { program: program.map(|prog| running(&prog)).transpose()?, state, counters, member })
+    Ok(Report {
+        program: program.map(|prog| running(&prog)).transpose()?,
+        state,
+        why: member.datapath.why(),
+        counters,
+        member,
+    })
 }
 
 fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
@@ -126,7 +135,11 @@ fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
     Ok(match attached {
         false => State::Detached,
         true if host.master != Some(member.segment.bridge.ifindex) => State::Moved,
-        true if ground.takes_frames(&member.host)? == Some(false) => State::Deaf,
+        true if member.datapath == Datapath::Native
+            && ground.takes_frames(&member.host)? == Some(false) =>
+        {
+            State::Deaf
+        }
         true => State::Up,
     })
 }
@@ -188,7 +201,7 @@ pub(super) fn show(reports: &[Report]) {
                 State::Gone => "gone".into(),
             },
             member.datapath.to_string(),
-            member.checksum.to_string(),
+            member.checksum.map_or("kept".into(), |checksum| checksum.to_string()),
             report.program.as_ref().map_or("-".into(), |p| format!("{}\nid {}", p.tag, p.id)),
             lines(report.counters.iter().map(|c| c.verdict.to_string()).collect()),
             lines(report.counters.iter().map(|c| c.packets.to_string()).collect()),
@@ -197,5 +210,12 @@ pub(super) fn show(reports: &[Report]) {
     }
     for line in table.to_string().lines() {
         say(format_args!("{line}"));
+    }
+    let mut told: Vec<Datapath> = Vec::new();
+    for datapath in reports.iter().map(|report| report.member.datapath) {
+        if !told.contains(&datapath) {
+            say(format_args!("{datapath}: {}", datapath.why()));
+            told.push(datapath);
+        }
     }
 }

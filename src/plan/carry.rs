@@ -11,10 +11,10 @@ use xhop_asm::programs::Shipped;
 
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
-use super::member::{Attach, ChecksumWay};
 use super::pins::{self, MemberPins};
-use super::segment::{RUN, Segment};
-use super::{Plan, record, tables};
+use super::segment::RUN;
+use super::way::{Spot, inside_spot, on_host};
+use super::{Plan, clsact, record, sizes, tables};
 use crate::container::Interface;
 use crate::sys::bpf::Prog;
 use crate::sys::bpffs::{self, MOUNT_POINT};
@@ -101,17 +101,24 @@ fn apply(action: &Action, ground: Ground) -> Result<Option<String>> {
 
 fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
     let done = match fact {
-        Fact::Pass { segment, host, at, attach } => {
+        Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
             pins.create()?;
-            let prog = Prog::load(Shipped::Pass, &[])?;
-            ground.attach(&prog, at, *attach, &pins.pass())?;
+            let prog = load(*program, &pins)?;
+            ground.attach(&prog, at, inside_spot(*program), *attach, &pins.inside(*program))?;
             return Ok(without_btf(&prog));
         }
-        Fact::Forward { segment, at, checksum, attach } => {
-            let prog = attach_forward(ground, segment, at, *checksum, *attach)?;
+        Fact::Forward { segment, at, datapath, checksum, attach } => {
+            let pins = MemberPins::of(segment, at);
+            pins.create()?;
+            let (program, spot) = on_host(*datapath, *checksum);
+            let prog = load(program, &pins)?;
+            let attached = ground.attach(&prog, at, spot, *attach, &pins.forward());
+            attached.map_err(|error| explain(error, at, spot))?;
             return Ok(without_btf(&prog));
         }
+        Fact::Size { segment, host, size } => sizes::make(ground, segment, host, size),
+        Fact::Clsact { at } => clsact::make(ground, at),
         Fact::Bpffs => mount(),
         Fact::Maps { segment } => tables::make(segment),
         Fact::Record(member) => record::write(member),
@@ -143,9 +150,11 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Maps { segment } => tables::remove(segment),
         Fact::Record(member) => record::remove(member),
         Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.was),
-        Fact::Pass { segment, host, at, attach } => {
+        Fact::Size { segment, host, size } => sizes::undo(ground, segment, host, size),
+        Fact::Clsact { at } => clsact::undo(ground, at),
+        Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
-            ground.detach(at, *attach, &pins.pass())?;
+            ground.detach(at, inside_spot(*program), *attach, &pins.inside(*program))?;
             pins.remove_if_empty()
         }
         Fact::Foreign { segment, at, replaced } => {
@@ -154,9 +163,10 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             pins.remove_if_empty()
         }
         Fact::Port { segment, at } => tables::forbid(segment, at),
-        Fact::Forward { segment, at, attach, .. } => {
+        Fact::Forward { segment, at, datapath, checksum, attach } => {
             let pins = MemberPins::of(segment, at);
-            ground.detach(at, *attach, &pins.forward())?;
+            let (_, spot) = on_host(*datapath, *checksum);
+            ground.detach(at, spot, *attach, &pins.forward())?;
             pins.remove_stats()?;
             pins.remove_if_empty()
         }
@@ -175,16 +185,20 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
             let state = ground.feature(host, &feature.name)?;
             Ok(state.is_some_and(|state| state.active == feature.on))
         }
-        Fact::Pass { segment, host, at, attach } => {
-            ground.attached(at, *attach, &MemberPins::of(segment, host).pass())
+        Fact::Size { segment, host, size } => sizes::holds(ground, segment, host, size),
+        Fact::Clsact { at } => clsact::holds(ground, at),
+        Fact::Inside { segment, host, at, program, attach } => {
+            let pin = MemberPins::of(segment, host).inside(*program);
+            ground.attached(at, inside_spot(*program), *attach, &pin)
         }
         Fact::Foreign { segment, at, .. } => {
             Ok(pins::exists(&MemberPins::of(segment, at).foreign()))
         }
         Fact::Port { segment, at } => tables::allowed(segment, at),
-        Fact::Forward { segment, at, attach, .. } => {
+        Fact::Forward { segment, at, datapath, checksum, attach } => {
             let pins = MemberPins::of(segment, at);
-            match ground.held(at, *attach, &pins.forward())? {
+            let (_, spot) = on_host(*datapath, *checksum);
+            match ground.held(at, spot, *attach, &pins.forward())? {
                 Some(prog) => tables::uses_these(segment, &pins, &prog),
                 None => Ok(false),
             }
@@ -194,35 +208,28 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
     }
 }
 
-fn attach_forward(
-    ground: Ground,
-    segment: &Segment,
-    at: &Interface,
-    checksum: ChecksumWay,
-    attach: Attach,
-) -> Result<Prog> {
-    let member = MemberPins::of(segment, at);
-    member.create()?;
-    let forward = checksum.program();
-    let program = forward.program().map_err(Error::Assemble)?;
+/// Loads a program with the maps that are pinned; the member's own counters are made.
+fn load(shipped: Shipped, member: &MemberPins) -> Result<Prog> {
+    let program = shipped.program().map_err(Error::Assemble)?;
     let stats = count::stats();
     let map = |decl: &xhop_asm::MapDecl| match *decl == stats {
         true => pins::ensure_map(&member.stats(), decl),
-        false => pins::open_map(&segment.pins().join(decl.name), decl),
+        false => pins::open_map(&member.map(decl), decl),
     };
     let maps = program.maps().iter().map(map).collect::<Result<Vec<_>>>()?;
-    let prog = Prog::load(forward, &maps.iter().collect::<Vec<_>>())?;
-    ground.attach(&prog, at, attach, &member.forward()).map_err(|error| explain(error, at))?;
-    Ok(prog)
+    Prog::load(shipped, &maps.iter().collect::<Vec<_>>())
 }
 
 /// What a refused attachment to a host's end means, where the kernel's answer has one meaning here.
-fn explain(error: Error, at: &Interface) -> Error {
+fn explain(error: Error, at: &Interface, spot: Spot) -> Error {
     let ifname = at.name.clone();
-    match error.errno() {
-        Some(Errno::EOPNOTSUPP) => Error::NoNativeXdp { ifname },
-        Some(Errno::ERANGE) => Error::PeerMtu { ifname },
-        Some(Errno::EBUSY) => Error::Occupied { ifname, by: "a program".into() },
+    match (error.errno(), spot) {
+        (Some(Errno::EOPNOTSUPP), Spot::Native) => Error::NoNativeXdp { ifname },
+        (Some(Errno::ERANGE), Spot::Native) => Error::PeerMtu { ifname },
+        (Some(Errno::EBUSY), Spot::Native | Spot::Generic) => {
+            Error::Occupied { ifname, by: "a program".into() }
+        }
+        (Some(Errno::ENOENT | Errno::EOPNOTSUPP), Spot::Ingress) => Error::NoTc { ifname },
         _ => error,
     }
 }

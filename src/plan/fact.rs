@@ -3,10 +3,12 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use xhop_asm::programs::Shipped;
 
-use super::member::{Attach, ChecksumWay, Feature, Member, Replaced};
+use super::member::{Feature, Member, Replaced, Size, SizeOf};
 use super::segment::Segment;
+use super::way::{Attach, ChecksumWay, Datapath, on_host};
 use crate::container::{Interface, Mac};
 
 /// Something that holds while containers are joined.
@@ -31,14 +33,31 @@ pub enum Fact {
         /// The feature, before and while joined.
         feature: Feature,
     },
-    /// `pass` is attached to the container's end, so that it polls with NAPI.
-    Pass {
+    /// A size of the bridge, or of an end of the veth, is changed.
+    Size {
+        /// The bridge.
+        segment: Segment,
+        /// The host's end, by which the other is found.
+        host: Interface,
+        /// The size, before and while joined.
+        size: Size,
+    },
+    /// An interface has a `clsact`.
+    Clsact {
+        /// The interface.
+        at: Interface,
+    },
+    /// A program is attached to the container's end: `pass`, so that it polls with NAPI, or `trust`.
+    Inside {
         /// The bridge.
         segment: Segment,
         /// The host's end, by which the other and the member's pins are found.
         host: Interface,
         /// The container's end.
         at: Interface,
+        /// The program.
+        #[serde(serialize_with = "by_name")]
+        program: Shipped,
         /// How it is attached.
         attach: Attach,
     },
@@ -58,14 +77,16 @@ pub enum Fact {
         /// The host's end.
         at: Interface,
     },
-    /// `forward` is attached to the host's end.
+    /// The program that forwards is attached to the host's end.
     Forward {
         /// The bridge.
         segment: Segment,
         /// The host's end.
         at: Interface,
-        /// What it does about checksums.
-        checksum: ChecksumWay,
+        /// By which hook.
+        datapath: Datapath,
+        /// What is done about checksums.
+        checksum: Option<ChecksumWay>,
         /// How it is attached.
         attach: Attach,
     },
@@ -87,6 +108,10 @@ pub enum Fact {
         /// The container's Ethernet address.
         mac: Mac,
     },
+}
+
+fn by_name<S: Serializer>(program: &Shipped, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(program.name())
 }
 
 impl Fact {
@@ -144,8 +169,26 @@ impl fmt::Display for Action {
                 let on = if make { feature.on } else { feature.was };
                 write!(f, "switch {} {} on {at} in the container", feature.name, state(on))
             }
-            Fact::Pass { at, .. } => {
-                write!(f, "{} {at} in the container", verb("attach pass to", "detach pass from"))
+            Fact::Size { segment, host, size } => {
+                let bytes = if make { size.on } else { size.was };
+                match size.what {
+                    SizeOf::BridgeMtu if make => write!(f, "pin the MTU of {segment} at {bytes}"),
+                    SizeOf::BridgeMtu => write!(f, "set the MTU of {segment} to {bytes}"),
+                    SizeOf::HostMtu => write!(f, "set the MTU of {host} to {bytes}"),
+                    SizeOf::GsoIpv4 => {
+                        write!(f, "set gso_ipv4_max_size behind {host} in the container to {bytes}")
+                    }
+                }
+            }
+            Fact::Clsact { at } => {
+                write!(f, "{} {at}", verb("add clsact to", "remove clsact, if it is empty, from"))
+            }
+            Fact::Inside { at, program, .. } => {
+                let name = program.name();
+                match make {
+                    true => write!(f, "attach {name} to {at} in the container"),
+                    false => write!(f, "detach {name} from {at} in the container"),
+                }
             }
             Fact::Foreign { at, replaced, .. } => write!(
                 f,
@@ -158,10 +201,19 @@ impl fmt::Display for Action {
             Fact::Port { at, .. } => {
                 write!(f, "{} {at}", verb("allow redirects to", "forbid redirects to"))
             }
-            Fact::Forward { at, checksum, attach, .. } if make => {
-                write!(f, "attach forward (checksum {checksum}) to {at} by {attach}")
+            Fact::Forward { at, datapath, checksum, attach, .. } => {
+                let name = on_host(*datapath, *checksum).0.name();
+                match (make, checksum) {
+                    (false, _) => write!(f, "detach {name} from {at}"),
+                    (true, Some(checksum)) => {
+                        write!(
+                            f,
+                            "attach {name} ({datapath}, checksum {checksum}) to {at} by {attach}"
+                        )
+                    }
+                    (true, None) => write!(f, "attach {name} ({datapath}) to {at} by {attach}"),
+                }
             }
-            Fact::Forward { at, .. } => write!(f, "detach forward from {at}"),
             Fact::Remains { at, .. } => write!(f, "remove the pins of {at}, which is gone"),
             Fact::Endpoint { address, at, mac, .. } if make => {
                 write!(f, "send {address} to {mac} by {at}")

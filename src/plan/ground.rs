@@ -1,12 +1,9 @@
 //! The ground that facts stand on: interfaces, wherever they live, and what is attached to them.
 
-use std::path::Path;
-
-use super::member::{Attach, Member, Replaced};
+use super::member::Member;
 use super::pins::{self, MemberPins};
 use super::tables;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
-use crate::sys::bpf::{Link, Prog, XdpMode};
 use crate::sys::ethtool::{self, Ethtool};
 use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
 use crate::sys::netlink::{LinkInfo, Rtnl};
@@ -85,7 +82,7 @@ impl<'a> Ground<'a> {
         if !pins::exists(&pin) {
             return Ok(None);
         }
-        if self.attached(&member.host, member.attach, &pin)? {
+        if self.attached(&member.host, member.spot(), member.attach, &pin)? {
             return Ok(Some(true));
         }
         match tables::all_there(&member.segment)? {
@@ -114,129 +111,15 @@ impl<'a> Ground<'a> {
         Ok(features.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0))
     }
 
-    /// Whether what the pin holds is attached to the interface.
-    pub fn attached(&self, at: &Interface, attach: Attach, pin: &Path) -> Result<bool> {
-        match attach {
-            Attach::Link => match pins::open_link(pin)? {
-                Some(link) => Ok(link.info()?.ifindex == at.ifindex),
-                None => Ok(false),
-            },
-            Attach::Netlink => match (pins::open_prog(pin)?, self.link(at)?) {
-                (Some(prog), Some((_, link))) => Ok(runs(&link, prog.info()?.id)),
-                _ => Ok(false),
-            },
-        }
+    /// Sets the largest packet of an interface, if that is still there.
+    pub fn set_mtu(&self, at: &Interface, mtu: u32) -> Result<()> {
+        let Some((netns, _)) = self.link(at)? else { return Ok(()) };
+        Rtnl::open_in(netns)?.set_mtu(at.ifindex, mtu)
     }
 
-    /// Attaches natively and pins; what the pin holds is replaced, with no packet in between.
-    pub fn attach(&self, prog: &Prog, at: &Interface, attach: Attach, pin: &Path) -> Result<()> {
-        let old = self.held(at, attach, pin)?;
-        let (netns, _) = self.present(at)?;
-        match (attach, old) {
-            (Attach::Link, Some(old)) => match pins::open_link(pin)? {
-                Some(link) => link.update(prog, &old),
-                None => Ok(()),
-            },
-            (Attach::Link, None) => {
-                pins::remove(pin)?;
-                let made = netns.run(|| Link::create_xdp(prog, at.ifindex, XdpMode::Native))?;
-                made?.pin(pin)
-            }
-            (Attach::Netlink, old) => {
-                // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
-                pins::remove(pin)?;
-                prog.pin(pin)?;
-                let rtnl = Rtnl::open_in(netns)?;
-                let mode = XdpMode::Native;
-                rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref())
-            }
-        }
+    /// Sets the largest TCP super-packet over IPv4 of the container's end, if that is still there.
+    pub fn set_gso_ipv4(&self, host: &Interface, bytes: u32) -> Result<()> {
+        let Some((netns, link)) = self.inside(host)? else { return Ok(()) };
+        Rtnl::open_in(netns)?.set_gso_ipv4_max_size(link.ifindex, bytes)
     }
-
-    /// The program that the pin holds on the interface; `None` if it holds none there.
-    pub fn held(&self, at: &Interface, attach: Attach, pin: &Path) -> Result<Option<Prog>> {
-        if !self.attached(at, attach, pin)? {
-            return Ok(None);
-        }
-        match attach {
-            Attach::Link => match pins::open_link(pin)? {
-                Some(link) => Prog::by_id(link.info()?.prog_id).map(Some),
-                None => Ok(None),
-            },
-            Attach::Netlink => pins::open_prog(pin),
-        }
-    }
-
-    /// Detaches what the pin holds and nothing else, and removes the pin.
-    pub fn detach(&self, at: &Interface, attach: Attach, pin: &Path) -> Result<()> {
-        if !pins::exists(pin) {
-            return self.refuse_lost(at);
-        }
-        if !self.attached(at, attach, pin)? {
-            return pins::remove(pin);
-        }
-        match attach {
-            // The pin first: if this is ended in between, the link goes with its descriptor, and no pin
-            // of a detached link is left that would say that the interface is gone.
-            Attach::Link => {
-                let link = pins::open_link(pin)?;
-                pins::remove(pin)?;
-                link.map_or(Ok(()), |link| link.detach())
-            }
-            // The pin last: it is all that tells whose the program is.
-            Attach::Netlink => {
-                self.take_off(at, pins::open_prog(pin)?.as_ref(), XdpMode::Native)?;
-                pins::remove(pin)
-            }
-        }
-    }
-
-    /// A program of ours without its pin can't be taken off as safely as it was put on.
-    fn refuse_lost(&self, at: &Interface) -> Result<()> {
-        let Some((_, link)) = self.link(at)? else { return Ok(()) };
-        for attached in link.xdp {
-            let name = Prog::by_id(attached.prog_id)?.info()?.name;
-            if name.starts_with("xhop_") {
-                let (ifname, prog_id) = (link.name, attached.prog_id);
-                return Err(Error::PinLost { ifname, prog_id });
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes a foreign program off, after it was pinned so that it can be put back.
-    pub fn keep(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
-        if !runs(&self.present(at)?.1, replaced.prog_id) {
-            return Ok(());
-        }
-        let prog = Prog::by_id(replaced.prog_id)?;
-        if !pins::exists(pin) {
-            prog.pin(pin)?;
-        }
-        self.take_off(at, Some(&prog), replaced.mode())
-    }
-
-    /// Puts the kept program back, unless there is another by now, and removes its pin.
-    pub fn put_back(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
-        if let (Some(prog), Some((netns, link))) = (pins::open_prog(pin)?, self.link(at)?) {
-            if link.xdp.is_empty() {
-                let rtnl = Rtnl::open_in(netns)?;
-                rtnl.set_xdp(at.ifindex, Some(&prog), replaced.mode(), None)?;
-            }
-        }
-        pins::remove(pin)
-    }
-
-    fn take_off(&self, at: &Interface, prog: Option<&Prog>, mode: XdpMode) -> Result<()> {
-        match (prog, self.link(at)?) {
-            (Some(prog), Some((netns, _))) => {
-                Rtnl::open_in(netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-fn runs(link: &LinkInfo, prog_id: u32) -> bool {
-    link.xdp.iter().any(|attached| attached.prog_id == prog_id)
 }

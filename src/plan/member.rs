@@ -1,71 +1,18 @@
 //! A member: one joined container, as it stands in its record, and the facts that make it one.
 
-use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
-use xhop_asm::programs::{Checksum, Shipped};
+use xhop_asm::programs::Shipped;
 
 use super::fact::Fact;
 use super::segment::Segment;
+use super::way::{Attach, ChecksumWay, Datapath, Spot, on_host};
 use crate::container::{Interface, Mac};
 use crate::sys::bpf::XdpMode;
 
 /// Version of the record's form; another is not read.
 pub const VERSION: u32 = 1;
-
-/// The hook that a container's packets take.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Datapath {
-    /// XDP in the veth driver.
-    Native,
-}
-
-/// What is done about checksums that the containers leave to the device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum ChecksumWay {
-    /// The program completes them.
-    Complete,
-    /// The containers' own stacks do: their tx checksum offload is switched off.
-    OffloadOff,
-    /// Nothing: to reproduce the fault. Ping works, TCP hangs.
-    None,
-}
-
-impl ChecksumWay {
-    /// The program that runs on the host's ends.
-    pub fn program(self) -> Shipped {
-        Shipped::Forward(match self {
-            Self::Complete => Checksum::Complete,
-            Self::OffloadOff | Self::None => Checksum::Keep,
-        })
-    }
-}
-
-/// How a program gets to its interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum Attach {
-    /// A `bpf_link`, pinned (kernels from 5.9).
-    Link,
-    /// `IFLA_XDP` through netlink; the program is pinned.
-    Netlink,
-}
-
-/// Shows a value by its name on the command line and in records.
-macro_rules! shown_by_name {
-    ($($type:ty),*) => {$(
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                let value = clap::ValueEnum::to_possible_value(self);
-                f.pad(value.as_ref().map_or("", |value| value.get_name()))
-            }
-        }
-    )*};
-}
-shown_by_name!(Datapath, ChecksumWay, Attach);
 
 /// Why the container's end takes redirected frames: it polls with NAPI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -115,8 +62,8 @@ pub struct Member {
     pub addresses: Vec<IpAddr>,
     /// The hook.
     pub datapath: Datapath,
-    /// What is done about checksums.
-    pub checksum: ChecksumWay,
+    /// What is done about checksums; nothing where none is lost.
+    pub checksum: Option<ChecksumWay>,
     /// How programs are attached.
     pub attach: Attach,
     /// Why its end takes redirected frames.
@@ -125,6 +72,35 @@ pub struct Member {
     pub features: Vec<Feature>,
     /// What was taken off its host side.
     pub replaced: Option<Replaced>,
+    /// The interfaces that get a `clsact` for our program.
+    #[serde(default)]
+    pub clsact: Vec<Interface>,
+    /// The sizes that are changed.
+    #[serde(default)]
+    pub sizes: Vec<Size>,
+}
+
+/// A changed size of an interface, in bytes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Size {
+    /// Which.
+    pub what: SizeOf,
+    /// As it was found.
+    pub was: u32,
+    /// As it is while the container is joined.
+    pub on: u32,
+}
+
+/// What has a size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SizeOf {
+    /// The bridge's MTU: set by hand, so that it does not follow those of its ports.
+    BridgeMtu,
+    /// The MTU of the host's end.
+    HostMtu,
+    /// `gso_ipv4_max_size` of the container's end: how much its TCP over IPv4 sends at once.
+    GsoIpv4,
 }
 
 /// A changed feature of the container's end.
@@ -144,6 +120,18 @@ impl Member {
         [&self.host, &self.inside]
     }
 
+    /// Where its program on the host's end is.
+    pub fn spot(&self) -> Spot {
+        on_host(self.datapath, self.checksum).1
+    }
+
+    /// Its programs on the container's end.
+    pub fn inside_programs(&self) -> Vec<Shipped> {
+        let pass = (self.readiness == Readiness::Pass).then_some(Shipped::Pass);
+        let trust = (self.checksum == Some(ChecksumWay::Trust)).then_some(Shipped::Trust);
+        pass.into_iter().chain(trust).collect()
+    }
+
     /// What makes it joined, in the order in which it is safe to make: the record first, the addresses
     /// last, so that nobody sends to it before it can receive. Taking back goes the other way.
     pub fn facts(&self) -> Vec<Fact> {
@@ -159,15 +147,19 @@ impl Member {
             at: self.inside.clone(),
             feature: feature.clone(),
         }));
-        if self.readiness == Readiness::Pass {
-            let at = self.inside.clone();
-            facts.push(Fact::Pass {
-                segment: segment.clone(),
-                host: host(),
-                at,
-                attach: self.attach,
-            });
-        }
+        let size =
+            |size: &Size| Fact::Size { segment: segment.clone(), host: host(), size: size.clone() };
+        // Larger packets are sent last, and first no more.
+        let last = |size: &&Size| size.what == SizeOf::GsoIpv4;
+        facts.extend(self.sizes.iter().filter(|size| !last(size)).map(size));
+        facts.extend(self.clsact.iter().map(|at| Fact::Clsact { at: at.clone() }));
+        facts.extend(self.inside_programs().into_iter().map(|program| Fact::Inside {
+            segment: segment.clone(),
+            host: host(),
+            at: self.inside.clone(),
+            program,
+            attach: self.attach,
+        }));
         if let Some(replaced) = self.replaced {
             facts.push(Fact::Foreign { segment: segment.clone(), at: host(), replaced });
         }
@@ -175,6 +167,7 @@ impl Member {
         facts.push(Fact::Forward {
             segment: segment.clone(),
             at: host(),
+            datapath: self.datapath,
             checksum: self.checksum,
             attach: self.attach,
         });
@@ -184,6 +177,7 @@ impl Member {
             at: host(),
             mac: self.mac,
         }));
+        facts.extend(self.sizes.iter().filter(last).map(size));
         facts
     }
 
@@ -194,7 +188,9 @@ impl Member {
             matches!(
                 fact,
                 Fact::Feature { .. }
-                    | Fact::Pass { .. }
+                    | Fact::Size { .. }
+                    | Fact::Clsact { .. }
+                    | Fact::Inside { .. }
                     | Fact::Foreign { .. }
                     | Fact::Forward { .. }
             )

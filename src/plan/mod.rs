@@ -3,8 +3,10 @@
 //! A [`Member`] is a joined container; its facts are what makes it one. `up` makes those that do not
 //! hold, `down` takes them back, both through [`carry_out`].
 
+mod attach;
 mod carry;
 mod choose;
+mod clsact;
 mod down;
 mod fact;
 mod ground;
@@ -12,8 +14,10 @@ pub mod member;
 mod pins;
 pub mod record;
 pub mod segment;
+mod sizes;
 mod tables;
 mod up;
+pub mod way;
 mod wish;
 
 pub use carry::carry_out;
@@ -24,7 +28,7 @@ pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
 pub use up::{br_netfilter, up};
-pub use wish::Ways;
+pub use way::Wishes;
 
 use serde::Serialize;
 

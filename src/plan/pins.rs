@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use xhop_asm::MapDecl;
 use xhop_asm::blocks::count;
+use xhop_asm::programs::Shipped;
 
 use super::segment::Segment;
 use crate::container::Interface;
@@ -32,7 +33,8 @@ impl MemberPins {
 
     /// Removes them all, where the interface is gone and nothing is attached by them any more.
     pub fn remove(&self) -> Result<()> {
-        for pin in [self.forward(), self.pass(), self.foreign()] {
+        let inside = [Shipped::Pass, Shipped::Trust].map(|program| self.inside(program));
+        for pin in [self.forward(), self.foreign()].into_iter().chain(inside) {
             remove(&pin)?;
         }
         self.remove_stats()?;
@@ -57,14 +59,14 @@ impl MemberPins {
         }
     }
 
-    /// The attachment of `forward`: a link, or the program where netlink attached it.
+    /// The attachment of the program that forwards: a link, or the program where netlink attached it.
     pub fn forward(&self) -> PathBuf {
         self.folder.join("forward")
     }
 
-    /// The attachment of `pass`: likewise.
-    pub fn pass(&self) -> PathBuf {
-        self.folder.join("pass")
+    /// The attachment of a program on the container's end: likewise.
+    pub fn inside(&self, program: Shipped) -> PathBuf {
+        self.folder.join(program.name())
     }
 
     /// The foreign program that was taken off the host side.

@@ -8,7 +8,8 @@ use super::fact::{Action, Sense};
 use super::ground::Ground;
 use super::member::Member;
 use super::segment::Segment;
-use super::wish::{Ways, wish};
+use super::way::{ChecksumWay, Ways, Wishes};
+use super::wish::wish;
 use super::{Plan, down};
 use crate::container::Container;
 use crate::{Error, Result};
@@ -17,11 +18,11 @@ use crate::{Error, Result};
 /// already. `members` are all records there are. Changes nothing.
 pub fn up(
     containers: &[Container],
-    ways: Ways,
+    wishes: Wishes,
     members: &[Member],
     ground: Ground,
 ) -> Result<Plan> {
-    let chosen = choose(containers, ways.force, ground)?;
+    let chosen = choose(containers, wishes.force, ground)?;
     let segment = &chosen.segment;
     let named = |member: &Member| chosen.attachments.iter().any(|(_, a)| a.host == member.host);
     // What has been on this bridge, and what is named now wherever it has been.
@@ -30,6 +31,8 @@ pub fn up(
         let list = if ground.alive(member)? { &mut live } else { &mut dead };
         list.push(member.clone());
     }
+    let others = live.iter().find(|member| member.segment == *segment && !named(member));
+    let ways = wishes.settle(others.map(|member| member.datapath))?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
@@ -41,6 +44,7 @@ pub fn up(
         wished.extend(again(member, ground)?);
     }
     refuse_shared_addresses(&wished)?;
+    refuse_mixed_ways(&wished)?;
     if let [alone] = wished.as_slice() {
         return Err(Error::Alone { name: alone.name.clone() });
     }
@@ -93,14 +97,33 @@ fn again(member: &Member, ground: Ground) -> Result<Option<Member>> {
     if attachment.host != member.host || bridge != Some(&member.segment.bridge) {
         return Ok(None);
     }
-    let Member { datapath, checksum, attach, .. } = *member;
-    let ways = Ways { datapath, checksum, attach, force: false };
+    let ways = Ways { force: false, ..Ways::of(member) };
     match wish(ways, &member.name, &member.segment, &attachment, Some(member), ground) {
         // The user's --force is not for what is not named.
         Err(Error::Occupied { ifname, by }) => {
             Err(Error::OccupiedMember { name: member.name.clone(), ifname, by })
         }
         wished => wished.map(Some),
+    }
+}
+
+/// What one sends, the other must be ready for: native XDP wants a receiver that polls, and one that trusts
+/// checksums wants them of all or of none.
+fn refuse_mixed_ways(members: &[Member]) -> Result<()> {
+    let way = |member: &Member| match member.checksum {
+        Some(ChecksumWay::Trust) => format!("{}, checksum trust", member.datapath),
+        _ => member.datapath.to_string(),
+    };
+    let Some(first) = members.first() else { return Ok(()) };
+    match members.iter().find(|member| way(member) != way(first)) {
+        // Those who were joined before come last.
+        Some(one) => Err(Error::MixedWays {
+            one: one.name.clone(),
+            one_way: way(one),
+            other: first.name.clone(),
+            other_way: way(first),
+        }),
+        None => Ok(()),
     }
 }
 

@@ -1,26 +1,33 @@
 //! The member that a container is to become: what has to be changed for it, from what is found.
 
 use super::ground::Ground;
-use super::member::{Attach, ChecksumWay, Datapath, Feature, Member, Readiness, Replaced, VERSION};
+use super::member::{Feature, Member, Readiness, Replaced, Size, SizeOf, VERSION};
 use super::pins::MemberPins;
 use super::segment::Segment;
-use crate::container::Attachment;
+use super::sizes;
+use super::way::{Attach, ChecksumWay, Datapath, Spot, Ways, on_host};
+use crate::container::{Attachment, Interface};
 use crate::sys::bpf::{Link, ObjKind, XdpMode, ids};
 use crate::sys::kernel;
 use crate::sys::netlink::XdpAttached;
 use crate::{Error, Result};
 
-/// How a container is joined.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Ways {
-    /// By which hook.
-    pub datapath: Datapath,
-    /// What is done about checksums.
-    pub checksum: ChecksumWay,
-    /// How programs are attached.
-    pub attach: Attach,
-    /// Take foreign programs off, and join what the kernel's own path would keep apart.
-    pub force: bool,
+/// The largest MTU of a veth (`ETH_MAX_MTU`).
+const MAX_MTU: u32 = 65535;
+/// Three times what 16 bits of length hold: more than that is not faster.
+const BIG_TCP: u32 = 3 << 16;
+
+impl Ways {
+    /// How a member is joined. Why it is stays in its record.
+    pub fn of(member: &Member) -> Self {
+        Self {
+            datapath: member.datapath,
+            checksum: member.checksum,
+            attach: member.attach,
+            big_tcp: member.sizes.iter().any(|size| size.what == SizeOf::GsoIpv4),
+            force: false,
+        }
+    }
 }
 
 /// The member that the container shall be. What was changed for it `before` counts as found: its old
@@ -47,15 +54,69 @@ pub fn wish(
         readiness: Readiness::Found,
         features: Vec::new(),
         replaced: occupant(ways, segment, attachment, before, ground)?,
+        clsact: Vec::new(),
+        sizes: Vec::new(),
     };
-    if ways.checksum == ChecksumWay::OffloadOff {
+    if ways.checksum == Some(ChecksumWay::OffloadOff) {
         change(&mut member, "tx-checksum-ip-generic", false, before, ground)?;
     }
-    member.readiness = readiness(&member, attachment, before, ground)?;
+    if ways.datapath == Datapath::Native {
+        member.readiness = readiness(&member, attachment, before, ground)?;
+    }
     if member.readiness == Readiness::Gro {
         change(&mut member, "rx-gro", true, before, ground)?;
     }
+    if ways.datapath == Datapath::Generic {
+        resize(&mut member, SizeOf::BridgeMtu, None, before, ground)?;
+        resize(&mut member, SizeOf::HostMtu, Some(MAX_MTU), before, ground)?;
+    }
+    if ways.big_tcp {
+        resize(&mut member, SizeOf::GsoIpv4, Some(BIG_TCP), before, ground)?;
+    }
+    if ways.attach == Attach::Netlink {
+        member.clsact = clsact(&member, before, ground)?;
+    }
     Ok(member)
+}
+
+/// The interfaces that have to get a `clsact`.
+fn clsact(member: &Member, before: Option<&Member>, ground: Ground) -> Result<Vec<Interface>> {
+    let host = (member.spot() == Spot::Ingress).then_some(&member.host);
+    let inside = (member.checksum == Some(ChecksumWay::Trust)).then_some(&member.inside);
+    let mut made = Vec::new();
+    for at in host.into_iter().chain(inside) {
+        // What we made is still ours to make.
+        let ours = before.is_some_and(|before| before.clsact.contains(at));
+        if ours || !super::clsact::holds(ground, at)? {
+            made.push(at.clone());
+        }
+    }
+    Ok(made)
+}
+
+/// Notes that a size has to be changed, if it has. `None` is that it stays as it is, by hand.
+fn resize(
+    member: &mut Member,
+    what: SizeOf,
+    on: Option<u32>,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<()> {
+    let noted = before.and_then(|before| before.sizes.iter().find(|size| size.what == what));
+    let was = match (noted, sizes::found(ground, &member.segment, &member.host, what)?) {
+        (Some(noted), _) => noted.was,
+        (None, Some(found)) => found,
+        (None, None) if what == SizeOf::GsoIpv4 => {
+            let why = "this kernel's TCP over IPv4 sends at most 64 KiB at once (more from 6.3)";
+            return Err(Error::NoBigTcp { why });
+        }
+        (None, None) => return Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
+    };
+    let on = on.unwrap_or(was);
+    if was < on || what == SizeOf::BridgeMtu {
+        member.sizes.push(Size { what, was, on });
+    }
+    Ok(())
 }
 
 /// Notes that a feature has to be changed, if it has.
@@ -117,6 +178,10 @@ fn occupant(
     before: Option<&Member>,
     ground: Ground,
 ) -> Result<Option<Replaced>> {
+    // Traffic control comes after XDP, and has room for all: nobody is in the way.
+    if on_host(ways.datapath, ways.checksum).1 == Spot::Ingress {
+        return Ok(None);
+    }
     if let Some(replaced) = before.and_then(|before| before.replaced) {
         return Ok(Some(replaced));
     }
@@ -125,8 +190,9 @@ fn occupant(
     // Where it was joined before, perhaps on another bridge.
     let segment = before.map_or(segment, |before| &before.segment);
     let ours = MemberPins::of(segment, host).forward();
+    let spot = before.map_or(Spot::Native, Member::spot);
     for attach in [Attach::Link, Attach::Netlink] {
-        if ground.attached(host, attach, &ours).unwrap_or(false) {
+        if ground.attached(host, spot, attach, &ours).unwrap_or(false) {
             return Ok(None);
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use xhop_asm::blocks::count::Verdict;
 
 use super::measure::{Sample, measure};
-use super::ways::Way;
+use super::ways::{How, Way};
 use crate::cmd::load::Route;
 use crate::cmd::status::packets;
 use crate::cmd::up::{self, Join};
@@ -74,12 +74,13 @@ impl Pair {
             listen: scoped(self.address, to.inside.ifindex),
             target: scoped(self.address, from.inside.ifindex),
         };
-        let Some((datapath, checksum)) = way.join else {
+        let Some(How { datapath, checksum, big_tcp }) = way.join else {
             self.take_out()?;
             return measure(&route, time, tell);
         };
         let namespaces = Namespaces::find()?;
-        let join = Join { datapath, checksum, force: self.force, ..Join::default() };
+        let force = self.force;
+        let join = Join { datapath, checksum, big_tcp, force, ..Join::default() };
         let plan = up::plan(&self.names, join, &namespaces)?;
         carry_out(&plan, Ground::new(&namespaces))?;
         drop(namespaces);
@@ -155,7 +156,8 @@ mod tests {
     fn member(addresses: &[&str]) -> Member {
         use crate::container::{Interface, Mac};
         use crate::plan::Segment;
-        use crate::plan::member::{Attach, ChecksumWay, Datapath, Readiness, VERSION};
+        use crate::plan::member::{Readiness, VERSION};
+        use crate::plan::way::{Attach, Datapath};
         let at = || Interface { netns: 1, ifindex: 2, name: "veth".into() };
         Member {
             version: VERSION,
@@ -165,12 +167,14 @@ mod tests {
             host: at(),
             mac: Mac([0; 6]),
             addresses: addresses.iter().map(|ip| ip.parse().expect("an address")).collect(),
-            datapath: Datapath::Native,
-            checksum: ChecksumWay::Complete,
+            datapath: Datapath::Tc,
+            checksum: None,
             attach: Attach::Link,
             readiness: Readiness::Found,
             features: Vec::new(),
             replaced: None,
+            clsact: Vec::new(),
+            sizes: Vec::new(),
         }
     }
 

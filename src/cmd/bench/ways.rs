@@ -1,25 +1,46 @@
 //! The ways that are measured, and in which order.
 
-use crate::plan::member::{ChecksumWay, Datapath};
+use crate::plan::way::{Asked, ChecksumWay};
 
 /// A way for packets to get from one container to the other.
+#[derive(Clone, Copy)]
 pub struct Way {
     /// Its name in tables and JSON.
     pub name: &'static str,
     /// How they are joined for it; `None` if they are not.
-    pub join: Option<(Datapath, ChecksumWay)>,
+    pub join: Option<How>,
+}
+
+/// What `up` is told.
+#[derive(Clone, Copy)]
+pub struct How {
+    /// `--datapath`
+    pub datapath: Asked,
+    /// `--checksum`
+    pub checksum: Option<ChecksumWay>,
+    /// `--big-tcp`
+    pub big_tcp: bool,
 }
 
 /// All of them, the plain path first: the others are compared with it. Not `--checksum none`, which is
 /// broken on purpose.
-pub const WAYS: [Way; 3] = [
+pub const WAYS: [Way; 7] = [
     Way { name: "plain", join: None },
+    skb("tc", Asked::Tc, false),
+    skb("tc/big-tcp", Asked::Tc, true),
+    skb("generic", Asked::Generic, false),
     native("native/complete", ChecksumWay::Complete),
+    native("native/trust", ChecksumWay::Trust),
     native("native/offload-off", ChecksumWay::OffloadOff),
 ];
 
+const fn skb(name: &'static str, datapath: Asked, big_tcp: bool) -> Way {
+    Way { name, join: Some(How { datapath, checksum: None, big_tcp }) }
+}
+
 const fn native(name: &'static str, checksum: ChecksumWay) -> Way {
-    Way { name, join: Some((Datapath::Native, checksum)) }
+    let how = How { datapath: Asked::Native, checksum: Some(checksum), big_tcp: false };
+    Way { name, join: Some(how) }
 }
 
 /// The order of the ways in a round. Each second round is the one before it backwards, so that what

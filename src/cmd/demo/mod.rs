@@ -9,7 +9,7 @@ use self::stage::{CLIENT, SERVER, Stage};
 use super::up::{Join, join};
 use super::{need_privileges, say, status};
 use crate::Result;
-use crate::plan::member::ChecksumWay;
+use crate::plan::way::{Asked, ChecksumWay};
 use crate::table::{Align, Table, ratio};
 
 /// How long to show it.
@@ -49,8 +49,11 @@ pub fn run(args: Args) -> Result<()> {
     step(1, "Over the bridge, as the kernel does it.");
     all.push(observe(&stage, "bridge", Some(time))?);
 
-    step(2, "Joined, checksums left as the senders leave them: ping works, TCP does not.");
-    hop(ChecksumWay::None)?;
+    step(
+        2,
+        "Joined by native XDP, checksums left as the senders leave them: ping works, TCP does not.",
+    );
+    hop(Asked::Native, Some(ChecksumWay::None))?;
     all.push(observe(&stage, "none", None)?);
     say(format_args!(
         "   The client's stack left the TCP checksum to the device. An skb carries that fact, an\n   \
@@ -58,12 +61,16 @@ pub fn run(args: Args) -> Result<()> {
     ));
 
     step(3, "Joined, checksum offload off in both containers: their stacks sum all they send.");
-    hop(ChecksumWay::OffloadOff)?;
+    hop(Asked::Native, Some(ChecksumWay::OffloadOff))?;
     all.push(observe(&stage, "offload-off", Some(time))?);
 
     step(4, "Joined, checksums completed by the program: the containers keep their offloads.");
-    hop(ChecksumWay::Complete)?;
+    hop(Asked::Native, Some(ChecksumWay::Complete))?;
     all.push(observe(&stage, "complete", Some(time))?);
+
+    step(5, "Joined by tc: packets stay the skbs that sockets made. This is what `xhop up` does.");
+    hop(Asked::Tc, None)?;
+    all.push(observe(&stage, "tc", Some(time))?);
     say(format_args!("\n   Counters of the programs (`xhop status`):\n"));
     status::show(&status::collect()?);
 
@@ -75,10 +82,10 @@ fn step(number: u8, what: &str) {
     say(format_args!("\n{number}. {what}"));
 }
 
-fn hop(checksum: ChecksumWay) -> Result<()> {
+fn hop(datapath: Asked, checksum: Option<ChecksumWay>) -> Result<()> {
     let names = ["netns:client", "netns:server"].iter().map(|name| name.parse());
     let names = names.collect::<Result<Vec<_>>>()?;
-    join(&names, Join { checksum, ..Join::default() }).map(drop)
+    join(&names, Join { datapath, checksum, ..Join::default() }).map(drop)
 }
 
 /// Pings, gets, measures, and tells what came of it.
@@ -128,8 +135,8 @@ fn summary(all: &[Seen]) {
         say(format_args!("{line}"));
     }
     say(format_args!(
-        "\nNative XDP moves single frames past bridge and netfilter; bulk TCP between two local sockets is\n\
-         slower on it, since segmentation offload ends where frames begin. One run of one stream is an\n\
-         impression, not a measurement."
+        "\nNative XDP is for frames that are not yet skbs: what a local socket sends, it cuts into single frames\n\
+         and copies, and bulk TCP is slower on it. tc leaves skbs as they are. One run of one stream is an\n\
+         impression, not a measurement: `xhop bench` measures."
     ));
 }

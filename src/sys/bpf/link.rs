@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Attr, Cmd, Prog, bpf, bpf_fd, raw};
+use super::{Attr, Cmd, Prog, TcxHook, bpf, bpf_fd, raw};
 use crate::{Error, Result};
 
 /// `enum bpf_attach_type`
@@ -48,7 +48,7 @@ pub struct LinkInfo {
     pub id: u32,
     /// The program that it runs now.
     pub prog_id: u32,
-    /// Of XDP: its interface; 0 when that is gone or was detached.
+    /// Of XDP and tcx: its interface; 0 when that is gone or was detached.
     pub ifindex: u32,
     /// Of fentry, freplace and the like: the id of the program that it traces or replaces, or else of
     /// the kernel's or a module's BTF; 0 before kernel 5.13.
@@ -58,6 +58,7 @@ pub struct LinkInfo {
 /// `enum bpf_link_type`
 const BPF_LINK_TYPE_TRACING: u32 = 2;
 const BPF_LINK_TYPE_XDP: u32 = 6;
+const BPF_LINK_TYPE_TCX: u32 = 11;
 
 #[repr(C)]
 struct CreateAttr {
@@ -90,7 +91,7 @@ struct DetachAttr {
 unsafe impl Attr for DetachAttr {}
 
 /// The beginning of `struct bpf_link_info`, with two words of its union: of XDP the ifindex and
-/// nothing, of tracing the kind of attachment and its target.
+/// nothing, of tcx the ifindex and the hook, of tracing the kind of attachment and its target.
 #[repr(C)]
 #[derive(Default)]
 struct RawInfo {
@@ -112,12 +113,18 @@ impl Link {
     /// netns: call it inside [`Netns::run`](crate::sys::netns::Netns::run). EBUSY if it has a
     /// program already; the kernel keeps its reason for ERANGE and the like to itself here.
     pub fn create_xdp(prog: &Prog, ifindex: u32, mode: XdpMode) -> Result<Self> {
-        let mut attr = CreateAttr {
-            prog_fd: raw(prog),
-            target_ifindex: ifindex,
-            attach_type: BPF_XDP,
-            flags: mode.flags(),
-        };
+        Self::create(prog, ifindex, BPF_XDP, mode.flags())
+    }
+
+    /// Attaches a traffic control program (kernels from 6.6), behind those that are there. Of the calling
+    /// thread's netns as well. EINVAL from a kernel without tcx.
+    pub fn create_tcx(prog: &Prog, ifindex: u32, hook: TcxHook) -> Result<Self> {
+        Self::create(prog, ifindex, hook as u32, 0)
+    }
+
+    fn create(prog: &Prog, ifindex: u32, attach_type: u32, flags: u32) -> Result<Self> {
+        let mut attr =
+            CreateAttr { prog_fd: raw(prog), target_ifindex: ifindex, attach_type, flags };
         let fd = bpf_fd(Cmd::LINK_CREATE, &mut attr);
         let on = format!("ifindex {ifindex}");
         Ok(Self { fd: fd.map_err(Cmd::LINK_CREATE.failed(on))? })
@@ -172,7 +179,7 @@ impl Link {
     /// What the kernel says of it.
     pub fn info(&self) -> Result<LinkInfo> {
         let mut info = RawInfo::default();
-        // SAFETY: `RawInfo` is the beginning of the kernel's struct; for XDP and tracing it has no
+        // SAFETY: `RawInfo` is the beginning of the kernel's struct; for XDP, tcx and tracing it has no
         // addresses, and zero where other kinds have one.
         unsafe { super::obj_info(self.as_fd(), &mut info) }
             .map_err(Cmd::OBJ_GET_INFO_BY_FD.failed("a link"))?;
@@ -180,7 +187,10 @@ impl Link {
         Ok(LinkInfo {
             id: info.id,
             prog_id: info.prog_id,
-            ifindex: if info.kind == BPF_LINK_TYPE_XDP { first } else { 0 },
+            ifindex: match info.kind {
+                BPF_LINK_TYPE_XDP | BPF_LINK_TYPE_TCX => first,
+                _ => 0,
+            },
             traces: (info.kind == BPF_LINK_TYPE_TRACING).then_some(second),
         })
     }

@@ -25,7 +25,7 @@ use crate::{Error, Result};
 pub use link::{Link, LinkInfo, XdpMode};
 pub use map::{Map, MapInfo, possible_cpus};
 pub use prog::{Prog, ProgInfo, TestResult, TestRun, XdpMd};
-pub use query::{TcxHook, tcx};
+pub use query::{TcxHook, has_tcx, tcx};
 pub use xlated::Translated;
 
 /// A command of the system call, with the kernel's number and name (`enum bpf_cmd`).

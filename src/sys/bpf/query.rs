@@ -36,6 +36,20 @@ struct QueryAttr {
 // addresses are none.
 unsafe impl Attr for QueryAttr {}
 
+/// An interface that is in every namespace.
+const LOOPBACK: u32 = 1;
+
+/// Whether this kernel has tcx.
+pub fn has_tcx() -> bool {
+    let mut attr = QueryAttr {
+        target: LOOPBACK,
+        attach_type: TcxHook::Ingress as u32,
+        ..QueryAttr::default()
+    };
+    // One that does not know the hook says EINVAL; ENOENT is that nobody is there.
+    matches!(bpf(Cmd::PROG_QUERY, &mut attr), Ok(_) | Err(Errno::ENOENT))
+}
+
 /// The ids of the programs on a hook of an interface of the calling thread's netns: call it inside
 /// [`Netns::run`](crate::sys::netns::Netns::run). None on a kernel that has no tcx.
 pub fn tcx(ifindex: u32, hook: TcxHook) -> Result<Vec<u32>> {

@@ -10,10 +10,10 @@ use super::socket::{About, Item, malformed};
 use crate::{Error, Result};
 
 /// include/uapi/linux/pkt_sched.h
-const TC_H_CLSACT_INGRESS: u32 = 0xffff_fff2;
-const TC_H_CLSACT_EGRESS: u32 = 0xffff_fff3;
+pub(super) const TC_H_CLSACT_INGRESS: u32 = 0xffff_fff2;
+pub(super) const TC_H_CLSACT_EGRESS: u32 = 0xffff_fff3;
 /// `TCA_BPF_*`, `TCA_ACT_*` (include/uapi/linux/pkt_cls.h), `TCA_ACT_BPF_*` (tc_act/tc_bpf.h)
-const TCA_BPF_NAME: u16 = 7;
+pub(super) const TCA_BPF_NAME: u16 = 7;
 const TCA_BPF_ID: u16 = 11;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
@@ -82,7 +82,7 @@ impl Rtnl {
     }
 
     /// A dump by `struct tcmsg`; nothing from a kernel without traffic control.
-    fn traffic(
+    pub(super) fn traffic(
         &self,
         about: About,
         get: Rtm,
@@ -90,16 +90,23 @@ impl Rtnl {
         ifindex: u32,
         parent: u32,
     ) -> Result<Vec<Item>> {
-        let mut fixed = [0; 20];
-        for (field, value) in fixed.chunks_exact_mut(4).skip(1).zip([ifindex, 0, parent]) {
-            field.copy_from_slice(&value.to_ne_bytes());
-        }
+        let fixed = tcmsg(ifindex, 0, parent, 0);
         let flags = NlmF::REQUEST | NlmF::DUMP;
         match self.socket.dump(about, || Message::new(get, flags, &fixed)) {
             Err(Error::Netlink { errno: Errno::EOPNOTSUPP, .. }) => Ok(Vec::new()),
             items => Ok(items?.into_iter().filter(|(kind, _)| *kind == u16::from(new)).collect()),
         }
     }
+}
+
+/// `struct tcmsg`
+pub(super) fn tcmsg(ifindex: u32, handle: u32, parent: u32, info: u32) -> [u8; 20] {
+    let mut fixed = [0; 20];
+    let values = [ifindex, handle, parent, info];
+    for (field, value) in fixed.chunks_exact_mut(4).skip(1).zip(values) {
+        field.copy_from_slice(&value.to_ne_bytes());
+    }
+    fixed
 }
 
 /// A handle as tc(8) prints it.

@@ -1,6 +1,7 @@
 //! Netlink: interfaces and addresses (rtnetlink(7)), attaching XDP, driver features.
 
 mod addr;
+mod clsact;
 mod filter;
 mod gso;
 mod link;

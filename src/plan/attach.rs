@@ -1,0 +1,172 @@
+//! Programs on interfaces: attached, found, and taken off again.
+
+use std::path::Path;
+
+use super::ground::Ground;
+use super::member::Replaced;
+use super::pins;
+use super::way::{Attach, Spot};
+use crate::container::Interface;
+use crate::sys::bpf::{Link, Prog, TcxHook, XdpMode};
+use crate::sys::netlink::{LinkInfo, Rtnl};
+use crate::{Error, Result};
+
+impl Ground<'_> {
+    /// Whether what the pin holds is attached to the interface.
+    pub fn attached(&self, at: &Interface, spot: Spot, attach: Attach, pin: &Path) -> Result<bool> {
+        match attach {
+            Attach::Link => match pins::open_link(pin)? {
+                Some(link) => Ok(link.info()?.ifindex == at.ifindex),
+                None => Ok(false),
+            },
+            Attach::Netlink => match (pins::open_prog(pin)?, self.link(at)?) {
+                (Some(prog), Some((netns, link))) => {
+                    let id = prog.info()?.id;
+                    match spot {
+                        Spot::Native | Spot::Generic => Ok(runs(&link, id)),
+                        Spot::Ingress => {
+                            let found = Rtnl::open_in(netns)?.tc_programs(at.ifindex)?;
+                            Ok(found.iter().any(|found| found.prog_id == Some(id)))
+                        }
+                    }
+                }
+                _ => Ok(false),
+            },
+        }
+    }
+
+    /// Attaches and pins; what the pin holds is replaced, with no packet in between.
+    pub fn attach(
+        &self,
+        prog: &Prog,
+        at: &Interface,
+        spot: Spot,
+        attach: Attach,
+        pin: &Path,
+    ) -> Result<()> {
+        let old = self.held(at, spot, attach, pin)?;
+        let (netns, _) = self.present(at)?;
+        match (attach, old) {
+            (Attach::Link, Some(old)) => match pins::open_link(pin)? {
+                Some(link) => link.update(prog, &old),
+                None => Ok(()),
+            },
+            (Attach::Link, None) => {
+                pins::remove(pin)?;
+                let made = netns.run(|| match spot.xdp_mode() {
+                    Some(mode) => Link::create_xdp(prog, at.ifindex, mode),
+                    None => Link::create_tcx(prog, at.ifindex, TcxHook::Ingress),
+                })?;
+                made?.pin(pin)
+            }
+            (Attach::Netlink, old) => {
+                // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
+                pins::remove(pin)?;
+                prog.pin(pin)?;
+                let rtnl = Rtnl::open_in(netns)?;
+                match spot.xdp_mode() {
+                    Some(mode) => rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref()),
+                    None => rtnl.set_ingress(at.ifindex, prog, &prog.info()?.name),
+                }
+            }
+        }
+    }
+
+    /// The program that the pin holds on the interface; `None` if it holds none there.
+    pub fn held(
+        &self,
+        at: &Interface,
+        spot: Spot,
+        attach: Attach,
+        pin: &Path,
+    ) -> Result<Option<Prog>> {
+        if !self.attached(at, spot, attach, pin)? {
+            return Ok(None);
+        }
+        match attach {
+            Attach::Link => match pins::open_link(pin)? {
+                Some(link) => Prog::by_id(link.info()?.prog_id).map(Some),
+                None => Ok(None),
+            },
+            Attach::Netlink => pins::open_prog(pin),
+        }
+    }
+
+    /// Detaches what the pin holds and nothing else, and removes the pin.
+    pub fn detach(&self, at: &Interface, spot: Spot, attach: Attach, pin: &Path) -> Result<()> {
+        if !pins::exists(pin) {
+            return self.refuse_lost(at);
+        }
+        if !self.attached(at, spot, attach, pin)? {
+            return pins::remove(pin);
+        }
+        match attach {
+            // The pin first: if this is ended in between, the link goes with its descriptor, and no pin
+            // of a detached link is left that would say that the interface is gone.
+            Attach::Link => {
+                let link = pins::open_link(pin)?;
+                pins::remove(pin)?;
+                link.map_or(Ok(()), |link| link.detach())
+            }
+            // The pin last: it is all that tells whose the program is.
+            Attach::Netlink => {
+                match (spot.xdp_mode(), self.link(at)?) {
+                    (Some(mode), _) => self.take_off(at, pins::open_prog(pin)?.as_ref(), mode)?,
+                    (None, Some((netns, _))) => Rtnl::open_in(netns)?.del_ingress(at.ifindex)?,
+                    (None, None) => {}
+                }
+                pins::remove(pin)
+            }
+        }
+    }
+
+    /// A program of ours without its pin can't be taken off as safely as it was put on.
+    fn refuse_lost(&self, at: &Interface) -> Result<()> {
+        let Some((netns, link)) = self.link(at)? else { return Ok(()) };
+        let tc = Rtnl::open_in(netns)?.tc_programs(at.ifindex)?;
+        let xdp = link.xdp.iter().map(|attached| attached.prog_id);
+        for prog_id in xdp.chain(tc.iter().filter_map(|attached| attached.prog_id)) {
+            let name = Prog::by_id(prog_id)?.info()?.name;
+            if name.starts_with("xhop_") {
+                return Err(Error::PinLost { ifname: link.name, prog_id });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a foreign program off, after it was pinned so that it can be put back.
+    pub fn keep(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
+        if !runs(&self.present(at)?.1, replaced.prog_id) {
+            return Ok(());
+        }
+        let prog = Prog::by_id(replaced.prog_id)?;
+        if !pins::exists(pin) {
+            prog.pin(pin)?;
+        }
+        self.take_off(at, Some(&prog), replaced.mode())
+    }
+
+    /// Puts the kept program back, unless there is another by now, and removes its pin.
+    pub fn put_back(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
+        if let (Some(prog), Some((netns, link))) = (pins::open_prog(pin)?, self.link(at)?) {
+            if link.xdp.is_empty() {
+                let rtnl = Rtnl::open_in(netns)?;
+                rtnl.set_xdp(at.ifindex, Some(&prog), replaced.mode(), None)?;
+            }
+        }
+        pins::remove(pin)
+    }
+
+    fn take_off(&self, at: &Interface, prog: Option<&Prog>, mode: XdpMode) -> Result<()> {
+        match (prog, self.link(at)?) {
+            (Some(prog), Some((netns, _))) => {
+                Rtnl::open_in(netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn runs(link: &LinkInfo, prog_id: u32) -> bool {
+    link.xdp.iter().any(|attached| attached.prog_id == prog_id)
+}
