@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use neli::consts::nl::NlmF;
@@ -89,10 +90,11 @@ impl Rtnl {
 }
 
 /// What tells routes apart when one is replaced.
-fn key(route: &Route) -> (IpAddr, u8, u32, u32, Option<[u8; 2]>, Option<Vec<u8>>) {
+fn key(route: &Route) -> impl Eq + Hash + use<> {
     let source = attr(route.body.get(RTMSG..).unwrap_or(&[]), Rta::Src).map(<[u8]>::to_vec);
     // rtm_src_len and rtm_tos.
-    let narrower = route.body.get(2..).and_then(|tail| tail.first_chunk().copied());
+    let narrower: Option<[u8; 2]> =
+        route.body.get(2..).and_then(|tail| tail.first_chunk().copied());
     (route.dst, route.prefix, route.table, route.priority, narrower, source)
 }
 
