@@ -125,6 +125,14 @@ pub enum Error {
         /// Why, and what to do.
         reason: &'static str,
     },
+    /// A route that can't be changed by itself.
+    #[error("route {route} {why}: change it by hand, or remove it")]
+    Route {
+        /// As ip(8) names it.
+        route: String,
+        /// What it is that is in the way.
+        why: &'static str,
+    },
     /// A container's name that can't be one.
     #[error("`{name}` names no container: {why}")]
     BadName {

@@ -21,6 +21,7 @@ pub mod stage;
 pub(crate) mod testing {
     use std::io::Write;
     use std::path::Path;
+    use std::process::Command;
 
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
@@ -49,6 +50,17 @@ pub(crate) mod testing {
         };
         let joined = std::thread::scope(|scope| scope.spawn(run).join());
         joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
+    /// What ip(8) answers in the calling thread's namespace: an oracle, and for what we never make
+    /// ourselves. `None` where it is missing, or can't do this.
+    pub(crate) fn ip(arguments: &str) -> Option<String> {
+        let output = Command::new("ip").args(arguments.split(' ')).output();
+        let output = output.ok().filter(|output| output.status.success());
+        if output.is_none() {
+            let _ = writeln!(std::io::stderr(), "skipped: no `ip {arguments}`");
+        }
+        String::from_utf8(output?.stdout).ok()
     }
 
     /// Runs `f` with an empty directory, on a thread with a mount namespace of its own: what is

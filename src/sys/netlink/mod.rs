@@ -1,4 +1,4 @@
-//! Netlink: interfaces and addresses (rtnetlink(7)), attaching XDP, driver features.
+//! Netlink: interfaces, addresses and routes (rtnetlink(7)), attaching XDP, driver features.
 
 mod addr;
 mod clsact;
@@ -8,6 +8,8 @@ mod link;
 mod make;
 mod msg;
 pub mod netdev;
+mod reroute;
+mod route;
 mod socket;
 mod xdp;
 
@@ -25,6 +27,8 @@ use crate::Result;
 pub use addr::AddrInfo;
 pub use filter::TcProgram;
 pub use link::{LinkInfo, XdpAttached};
+pub use reroute::{ROUTE_MTU_MAX, RTPROT_XHOP};
+pub use route::Route;
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)
 const NETNSA_NSID: u16 = 1;
