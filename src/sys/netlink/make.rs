@@ -58,7 +58,10 @@ impl Rtnl {
         self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Master, &master))
     }
 
-    /// Sets the largest packet, in bytes without the Ethernet header.
+    /// Sets the largest packet, in bytes without the Ethernet header. Nothing happens if it is that already.
+    ///
+    /// A bridge's MTU is the least of its ports' until it is *changed* by this: from then on, and as long as the
+    /// bridge lives, it stays as it was set (`BROPT_MTU_SET_BY_USER`, which is shown nowhere).
     pub fn set_mtu(&self, ifindex: u32, mtu: u32) -> Result<()> {
         let mtu = mtu.to_ne_bytes();
         self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Mtu, &mtu))
@@ -83,5 +86,40 @@ impl Rtnl {
         fill(&mut message);
         let on = format!("ifindex {ifindex}");
         self.socket.ask(About { call: "RTM_SETLINK", on: &on }, message).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::{in_new_netns, privileged};
+
+    #[test]
+    fn a_bridge_has_its_ports_mtu_until_its_own_is_changed() {
+        if !privileged("make::a_bridge_has_its_ports_mtu_until_its_own_is_changed") {
+            return;
+        }
+        let container = in_new_netns(|| Netns::current().expect("current"));
+        in_new_netns(|| {
+            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
+            let find = |name| rtnl.link(name).expect("links").expect("is there");
+            rtnl.add_bridge("br0").expect("bridge");
+            let bridge = find("br0").ifindex;
+            let ports = ["vetha", "vethb"].map(|name| {
+                rtnl.add_veth(name, name, &container).expect("veth");
+                rtnl.set_master(find(name).ifindex, Some(bridge)).expect("master");
+                find(name).ifindex
+            });
+            let set = |port, mtu| {
+                rtnl.set_mtu(port, mtu).expect("mtu");
+                find("br0").mtu
+            };
+            assert_eq!(set(bridge, 1500), 1500, "no change, so nothing is pinned");
+            assert_eq!(ports.map(|port| set(port, 9000)), [1500, 9000]);
+            assert_eq!(ports.map(|port| set(port, 1500)), [1500, 1500]);
+            assert_eq!([1499, 1500].map(|mtu| set(bridge, mtu)), [1499, 1500]);
+            assert_eq!(ports.map(|port| set(port, 9000)), [1500, 1500], "pinned");
+            assert_eq!(ports.map(|port| set(port, 1400)), [1500, 1500]);
+        });
     }
 }
