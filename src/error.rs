@@ -125,14 +125,6 @@ pub enum Error {
         /// Why, and what to do.
         reason: &'static str,
     },
-    /// A route that can't be changed by itself.
-    #[error("route {route} {why}: change it by hand, or remove it")]
-    Route {
-        /// As ip(8) names it.
-        route: String,
-        /// What it is that is in the way.
-        why: &'static str,
-    },
     /// A container's name that can't be one.
     #[error("`{name}` names no container: {why}")]
     BadName {
@@ -320,6 +312,14 @@ pub enum Error {
         other: String,
         /// How that one is to be joined.
         other_way: String,
+    },
+    /// Large packets by a hook that goes by the receiver's MTU (`veth_xdp_xmit`, `____dev_forward_skb`).
+    #[error(
+        "--jumbo is for tc alone: by {datapath} XDP a veth takes nothing larger than the MTU of its container's end; use --datapath tc"
+    )]
+    JumboByXdp {
+        /// The datapath.
+        datapath: String,
     },
     /// A kernel that can't send larger segments.
     #[error("--big-tcp: {why}: leave it out")]

@@ -8,7 +8,7 @@ use xhop_asm::{MapDecl, Program};
 
 use crate::container::Interface;
 use crate::plan::member::Member;
-use crate::plan::way::{Attach, Spot, inside_spot, on_host};
+use crate::plan::way::{Attach, Spot, inside_spot};
 use crate::plan::{MemberPins, Segment};
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ impl Expected {
             let maps = program.maps().iter().map(|decl| (decl.clone(), pins.map(decl))).collect();
             Ok(Self { program, shipped, at: at.clone(), spot, attach: member.attach, pin, maps })
         };
-        let (program, spot) = on_host(member.datapath, member.checksum);
+        let (program, spot) = member.on_host();
         let mut all = vec![one(program, &member.host, spot, pins.forward())?];
         for program in member.inside_programs() {
             all.push(one(program, &member.inside, inside_spot(program), pins.inside(program))?);

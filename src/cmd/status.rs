@@ -106,7 +106,8 @@ pub(super) fn collect() -> Result<Vec<Report>> {
 
 fn report(member: Member, ground: Ground) -> Result<Report> {
     let pins = MemberPins::of(&member.segment, &member.host);
-    let attached = ground.attached(&member.host, member.spot(), member.attach, &pins.forward())?;
+    let attached =
+        ground.attached(&member.host, member.on_host().1, member.attach, &pins.forward())?;
     let state = state(&member, attached, ground)?;
     let program = match (attached, member.attach) {
         (false, _) => None,

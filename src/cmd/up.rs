@@ -43,6 +43,12 @@ pub struct Join {
     /// and not by the NIC: not for containers that send much to the outside.
     #[arg(long)]
     pub big_tcp: bool,
+    /// Let the containers send packets of up to 65520 bytes to each other, and to nobody else.
+    ///
+    /// By a route in each container to each other one, with that MTU; their interfaces stay as they are,
+    /// those of the host's side take more. Not for hundreds of containers: each gets a route to each.
+    #[arg(long)]
+    pub jumbo: bool,
     /// Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the
     /// engine keeps apart.
     #[arg(long)]
@@ -52,7 +58,14 @@ pub struct Join {
 impl Default for Join {
     /// As on a command line without options.
     fn default() -> Self {
-        Self { datapath: Asked::Auto, checksum: None, attach: None, big_tcp: false, force: false }
+        Self {
+            datapath: Asked::Auto,
+            checksum: None,
+            attach: None,
+            big_tcp: false,
+            jumbo: false,
+            force: false,
+        }
     }
 }
 
@@ -77,7 +90,7 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
 /// What would be done.
 pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
     let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
-    let Join { datapath: asked, checksum, attach, big_tcp, force } = join;
-    let wishes = Wishes { asked, checksum, attach, big_tcp, force };
+    let Join { datapath: asked, checksum, attach, big_tcp, jumbo, force } = join;
+    let wishes = Wishes { asked, checksum, attach, big_tcp, jumbo, force };
     up(&containers, wishes, &record::all()?, Ground::new(namespaces))
 }

@@ -13,8 +13,8 @@ use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::pins::{self, MemberPins};
 use super::segment::RUN;
-use super::way::{Spot, inside_spot, on_host};
-use super::{Plan, clsact, record, sizes, tables};
+use super::way::{Spot, inside_spot};
+use super::{Plan, clsact, guard, jumbo, record, sizes, tables};
 use crate::container::Interface;
 use crate::sys::bpf::Prog;
 use crate::sys::bpffs::{self, MOUNT_POINT};
@@ -108,16 +108,17 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
             ground.attach(&prog, at, inside_spot(*program), *attach, &pins.inside(*program))?;
             return Ok(without_btf(&prog));
         }
-        Fact::Forward { segment, at, datapath, checksum, attach } => {
+        Fact::Forward { segment, at, program, spot, attach } => {
             let pins = MemberPins::of(segment, at);
             pins.create()?;
-            let (program, spot) = on_host(*datapath, *checksum);
-            let prog = load(program, &pins)?;
-            let attached = ground.attach(&prog, at, spot, *attach, &pins.forward());
-            attached.map_err(|error| explain(error, at, spot))?;
+            let prog = load(*program, &pins)?;
+            let attached = ground.attach(&prog, at, *spot, *attach, &pins.forward());
+            attached.map_err(|error| explain(error, at, *spot))?;
             return Ok(without_btf(&prog));
         }
-        Fact::Size { segment, host, size } => sizes::make(ground, segment, host, size),
+        Fact::Guard { segment, mtu } => guard::make(ground, segment, *mtu),
+        Fact::Size { host, size } => sizes::make(ground, host, size),
+        Fact::Route { host, to, .. } => jumbo::make(ground, host, *to),
         Fact::Clsact { at } => clsact::make(ground, at),
         Fact::Bpffs => mount(),
         Fact::Maps { segment } => tables::make(segment),
@@ -150,7 +151,9 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Maps { segment } => tables::remove(segment),
         Fact::Record(member) => record::remove(member),
         Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.was),
-        Fact::Size { segment, host, size } => sizes::undo(ground, segment, host, size),
+        Fact::Guard { segment, .. } => guard::undo(ground, segment),
+        Fact::Size { host, size } => sizes::undo(ground, host, size),
+        Fact::Route { host, to, .. } => jumbo::undo(ground, host, *to),
         Fact::Clsact { at } => clsact::undo(ground, at),
         Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
@@ -163,10 +166,9 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             pins.remove_if_empty()
         }
         Fact::Port { segment, at } => tables::forbid(segment, at),
-        Fact::Forward { segment, at, datapath, checksum, attach } => {
+        Fact::Forward { segment, at, spot, attach, .. } => {
             let pins = MemberPins::of(segment, at);
-            let (_, spot) = on_host(*datapath, *checksum);
-            ground.detach(at, spot, *attach, &pins.forward())?;
+            ground.detach(at, *spot, *attach, &pins.forward())?;
             pins.remove_stats()?;
             pins.remove_if_empty()
         }
@@ -185,7 +187,9 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
             let state = ground.feature(host, &feature.name)?;
             Ok(state.is_some_and(|state| state.active == feature.on))
         }
-        Fact::Size { segment, host, size } => sizes::holds(ground, segment, host, size),
+        Fact::Guard { segment, mtu } => guard::holds(ground, segment, *mtu),
+        Fact::Size { host, size } => sizes::holds(ground, host, size),
+        Fact::Route { host, to, .. } => jumbo::holds(ground, host, *to),
         Fact::Clsact { at } => clsact::holds(ground, at),
         Fact::Inside { segment, host, at, program, attach } => {
             let pin = MemberPins::of(segment, host).inside(*program);
@@ -195,10 +199,9 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
             Ok(pins::exists(&MemberPins::of(segment, at).foreign()))
         }
         Fact::Port { segment, at } => tables::allowed(segment, at),
-        Fact::Forward { segment, at, datapath, checksum, attach } => {
+        Fact::Forward { segment, at, spot, attach, .. } => {
             let pins = MemberPins::of(segment, at);
-            let (_, spot) = on_host(*datapath, *checksum);
-            match ground.held(at, spot, *attach, &pins.forward())? {
+            match ground.held(at, *spot, *attach, &pins.forward())? {
                 Some(prog) => tables::uses_these(segment, &pins, &prog),
                 None => Ok(false),
             }

@@ -4,6 +4,7 @@ use super::Plan;
 use super::carry::mounted_by_us;
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
+use super::jumbo;
 use super::member::Member;
 use crate::Result;
 
@@ -29,9 +30,15 @@ pub fn take_out(
         let others = || later.iter().chain(staying.iter().copied());
         let still_needed = |fact: &Fact| match fact {
             Fact::Maps { segment } => others().any(|other| other.segment == *segment),
+            Fact::Guard { segment, .. } => {
+                others().any(|other| other.segment == *segment && other.bridge_mtu.is_some())
+            }
             Fact::Bpffs => !unmount || !later.is_empty(),
             _ => false,
         };
+        // Who sends to it large packets, and to whom it does, first.
+        let routes = others().flat_map(|other| jumbo::routes_between(member, other));
+        actions.extend(routes.map(|fact| Action { sense: Sense::Undo, fact }));
         let facts = if ground.alive(member)? { member.facts() } else { member.remains() };
         let facts = facts.into_iter().rev().filter(|fact| !still_needed(fact));
         actions.extend(facts.map(|fact| Action { sense: Sense::Undo, fact }));

@@ -8,7 +8,7 @@ use xhop_asm::programs::Shipped;
 
 use super::member::{Feature, Member, Replaced, Size, SizeOf};
 use super::segment::Segment;
-use super::way::{Attach, ChecksumWay, Datapath, on_host};
+use super::way::{Attach, Spot};
 use crate::container::{Interface, Mac};
 
 /// Something that holds while containers are joined.
@@ -33,14 +33,28 @@ pub enum Fact {
         /// The feature, before and while joined.
         feature: Feature,
     },
-    /// A size of the bridge, or of an end of the veth, is changed.
-    Size {
+    /// The bridge has a port that keeps its MTU where it is.
+    Guard {
         /// The bridge.
         segment: Segment,
+        /// Its MTU.
+        mtu: u32,
+    },
+    /// A size of an end of the veth is changed.
+    Size {
         /// The host's end, by which the other is found.
         host: Interface,
         /// The size, before and while joined.
         size: Size,
+    },
+    /// In a container there is a route to another's address that takes large packets.
+    Route {
+        /// The host's end, by which the other is found.
+        host: Interface,
+        /// The container's end.
+        at: Interface,
+        /// The other's address.
+        to: IpAddr,
     },
     /// An interface has a `clsact`.
     Clsact {
@@ -83,10 +97,11 @@ pub enum Fact {
         segment: Segment,
         /// The host's end.
         at: Interface,
-        /// By which hook.
-        datapath: Datapath,
-        /// What is done about checksums.
-        checksum: Option<ChecksumWay>,
+        /// The program.
+        #[serde(serialize_with = "by_name")]
+        program: Shipped,
+        /// Where on it.
+        spot: Spot,
         /// How it is attached.
         attach: Attach,
     },
@@ -117,7 +132,7 @@ fn by_name<S: Serializer>(program: &Shipped, serializer: S) -> Result<S::Ok, S::
 impl Fact {
     /// Whether other members stand on it too: it is not taken back with one.
     pub fn is_shared(&self) -> bool {
-        matches!(self, Self::Bpffs | Self::Maps { .. })
+        matches!(self, Self::Bpffs | Self::Maps { .. } | Self::Guard { .. })
     }
 }
 
@@ -169,16 +184,22 @@ impl fmt::Display for Action {
                 let on = if make { feature.on } else { feature.was };
                 write!(f, "switch {} {} on {at} in the container", feature.name, state(on))
             }
-            Fact::Size { segment, host, size } => {
+            Fact::Guard { segment, mtu } => {
+                let verb = verb("add a port to", "remove the port from");
+                write!(f, "{verb} {segment} that keeps its MTU at {mtu}")
+            }
+            Fact::Size { host, size } => {
                 let bytes = if make { size.on } else { size.was };
                 match size.what {
-                    SizeOf::BridgeMtu if make => write!(f, "pin the MTU of {segment} at {bytes}"),
-                    SizeOf::BridgeMtu => write!(f, "set the MTU of {segment} to {bytes}"),
                     SizeOf::HostMtu => write!(f, "set the MTU of {host} to {bytes}"),
                     SizeOf::GsoIpv4 => {
                         write!(f, "set gso_ipv4_max_size behind {host} in the container to {bytes}")
                     }
                 }
+            }
+            Fact::Route { host, to, .. } => {
+                let verb = verb("add a route for large packets", "remove the route");
+                write!(f, "{verb} to {to} behind {host} in the container")
             }
             Fact::Clsact { at } => {
                 write!(f, "{} {at}", verb("add clsact to", "remove clsact, if it is empty, from"))
@@ -201,19 +222,10 @@ impl fmt::Display for Action {
             Fact::Port { at, .. } => {
                 write!(f, "{} {at}", verb("allow redirects to", "forbid redirects to"))
             }
-            Fact::Forward { at, datapath, checksum, attach, .. } => {
-                let name = on_host(*datapath, *checksum).0.name();
-                match (make, checksum) {
-                    (false, _) => write!(f, "detach {name} from {at}"),
-                    (true, Some(checksum)) => {
-                        write!(
-                            f,
-                            "attach {name} ({datapath}, checksum {checksum}) to {at} by {attach}"
-                        )
-                    }
-                    (true, None) => write!(f, "attach {name} ({datapath}) to {at} by {attach}"),
-                }
-            }
+            Fact::Forward { at, program, spot, attach, .. } => match make {
+                true => write!(f, "attach {} to {at} ({spot}) by {attach}", program.name()),
+                false => write!(f, "detach {} from {at}", program.name()),
+            },
             Fact::Remains { at, .. } => write!(f, "remove the pins of {at}, which is gone"),
             Fact::Endpoint { address, at, mac, .. } if make => {
                 write!(f, "send {address} to {mac} by {at}")

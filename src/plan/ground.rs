@@ -28,6 +28,11 @@ impl<'a> Ground<'a> {
         self.namespaces.all()
     }
 
+    /// The interface's namespace; `None` if it is gone.
+    pub fn namespace(&self, at: &Interface) -> Option<&'a Netns> {
+        self.namespaces.by_inode(at.netns)
+    }
+
     /// The interface's namespace and its present state; `None` if either is gone.
     pub fn link(&self, at: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
         let Some(netns) = self.namespaces.by_inode(at.netns) else { return Ok(None) };
@@ -82,7 +87,7 @@ impl<'a> Ground<'a> {
         if !pins::exists(&pin) {
             return Ok(None);
         }
-        if self.attached(&member.host, member.spot(), member.attach, &pin)? {
+        if self.attached(&member.host, member.on_host().1, member.attach, &pin)? {
             return Ok(Some(true));
         }
         match tables::all_there(&member.segment)? {

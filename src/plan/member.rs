@@ -75,9 +75,15 @@ pub struct Member {
     /// The interfaces that get a `clsact` for our program.
     #[serde(default)]
     pub clsact: Vec<Interface>,
+    /// The MTU that the bridge keeps, while the host's end takes larger packets.
+    #[serde(default)]
+    pub bridge_mtu: Option<u32>,
     /// The sizes that are changed.
     #[serde(default)]
     pub sizes: Vec<Size>,
+    /// Whether it and others that want it too send each other large packets.
+    #[serde(default)]
+    pub jumbo: bool,
 }
 
 /// A changed size of an interface, in bytes.
@@ -95,8 +101,6 @@ pub struct Size {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum SizeOf {
-    /// The bridge's MTU: set by hand, so that it does not follow those of its ports.
-    BridgeMtu,
     /// The MTU of the host's end.
     HostMtu,
     /// `gso_ipv4_max_size` of the container's end: how much its TCP over IPv4 sends at once.
@@ -120,9 +124,9 @@ impl Member {
         [&self.host, &self.inside]
     }
 
-    /// Where its program on the host's end is.
-    pub fn spot(&self) -> Spot {
-        on_host(self.datapath, self.checksum).1
+    /// Its program on the host's end, and where there.
+    pub fn on_host(&self) -> (Shipped, Spot) {
+        on_host(self.datapath, self.checksum)
     }
 
     /// Its programs on the container's end.
@@ -147,8 +151,8 @@ impl Member {
             at: self.inside.clone(),
             feature: feature.clone(),
         }));
-        let size =
-            |size: &Size| Fact::Size { segment: segment.clone(), host: host(), size: size.clone() };
+        let size = |size: &Size| Fact::Size { host: host(), size: size.clone() };
+        facts.extend(self.bridge_mtu.map(|mtu| Fact::Guard { segment: segment.clone(), mtu }));
         // Larger packets are sent last, and first no more.
         let last = |size: &&Size| size.what == SizeOf::GsoIpv4;
         facts.extend(self.sizes.iter().filter(|size| !last(size)).map(size));
@@ -164,11 +168,12 @@ impl Member {
             facts.push(Fact::Foreign { segment: segment.clone(), at: host(), replaced });
         }
         facts.push(Fact::Port { segment: segment.clone(), at: host() });
+        let (program, spot) = self.on_host();
         facts.push(Fact::Forward {
             segment: segment.clone(),
             at: host(),
-            datapath: self.datapath,
-            checksum: self.checksum,
+            program,
+            spot,
             attach: self.attach,
         });
         facts.extend(self.addresses.iter().map(|address| Fact::Endpoint {

@@ -10,6 +10,8 @@ mod clsact;
 mod down;
 mod fact;
 mod ground;
+mod guard;
+mod jumbo;
 pub mod member;
 mod pins;
 pub mod record;

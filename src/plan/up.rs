@@ -6,6 +6,7 @@ use super::carry::holds;
 use super::choose::choose;
 use super::fact::{Action, Sense};
 use super::ground::Ground;
+use super::jumbo;
 use super::member::Member;
 use super::segment::Segment;
 use super::way::{ChecksumWay, Ways, Wishes};
@@ -56,14 +57,25 @@ pub fn up(
     let mut actions = down::take_out(&changed, &staying, false, ground)?;
     staying.extend(&changed);
     let clear = down::take_out(&dead, &staying, false, ground)?;
+    // What holds now holds no more once it is taken back.
+    let anew = |member: &Member| changed.iter().chain(&dead).any(|m| m.host == member.host);
     for member in &wished {
-        // What holds now holds no more once it is taken back.
-        let anew = changed.iter().chain(&dead).any(|leaving| leaving.host == member.host);
+        let anew = anew(member);
         for fact in member.facts() {
             let action = Action { sense: Sense::Make, fact };
             let made = actions.contains(&action);
             if !made && (anew && !action.fact.is_shared() || !holds(&action.fact, ground)?) {
                 actions.push(action);
+            }
+        }
+    }
+    // Last, when both ends take large packets.
+    for (at, one) in wished.iter().enumerate() {
+        for other in wished.iter().skip(at + 1).filter(|other| named(one) || named(other)) {
+            for fact in jumbo::routes_between(one, other) {
+                if anew(one) || anew(other) || !holds(&fact, ground)? {
+                    actions.push(Action { sense: Sense::Make, fact });
+                }
             }
         }
     }

@@ -33,6 +33,8 @@ pub struct Wishes {
     pub attach: Option<Attach>,
     /// Let TCP over IPv4 send more at once.
     pub big_tcp: bool,
+    /// Let the joined send each other large packets.
+    pub jumbo: bool,
     /// Take foreign programs off, and join what the kernel's own path would keep apart.
     pub force: bool,
 }
@@ -48,6 +50,8 @@ pub struct Ways {
     pub attach: Attach,
     /// TCP over IPv4 sends more at once.
     pub big_tcp: bool,
+    /// The joined send each other large packets.
+    pub jumbo: bool,
     /// Foreign programs are taken off.
     pub force: bool,
 }
@@ -55,15 +59,18 @@ pub struct Ways {
 impl Wishes {
     /// Settles what was left open, where `joined` is what others on the bridge are joined by.
     pub fn settle(self, joined: Option<Datapath>) -> Result<Ways> {
-        let Self { asked, checksum, attach, big_tcp, force } = self;
+        let Self { asked, checksum, attach, big_tcp, jumbo, force } = self;
         let datapath = asked.choose(checksum, joined)?;
         let native = datapath == Datapath::Native;
         let checksum = native.then_some(checksum.unwrap_or(ChecksumWay::Complete));
+        if jumbo && datapath != Datapath::Tc {
+            return Err(Error::JumboByXdp { datapath: datapath.to_string() });
+        }
         let attach = match attach {
             Some(attach) => attach,
             None => Attach::best(datapath, checksum)?,
         };
-        Ok(Ways { datapath, checksum, attach, big_tcp, force })
+        Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force })
     }
 }
 
@@ -188,6 +195,16 @@ pub enum Spot {
     Ingress,
 }
 
+impl fmt::Display for Spot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native XDP",
+            Self::Generic => "generic XDP",
+            Self::Ingress => "tc ingress",
+        })
+    }
+}
+
 impl Spot {
     /// The mode, if XDP it is.
     pub fn xdp_mode(self) -> Option<XdpMode> {
@@ -201,13 +218,16 @@ impl Spot {
 
 /// The program on the host's ends, and where it is.
 pub fn on_host(datapath: Datapath, checksum: Option<ChecksumWay>) -> (Shipped, Spot) {
-    match (datapath, checksum) {
-        (Datapath::Tc, _) => (Shipped::Peer, Spot::Ingress),
-        (Datapath::Generic, _) => (Shipped::ForwardFrags, Spot::Generic),
-        (Datapath::Native, Some(ChecksumWay::Complete)) => {
-            (Shipped::Forward(Checksum::Complete), Spot::Native)
+    match datapath {
+        Datapath::Tc => (Shipped::Peer, Spot::Ingress),
+        Datapath::Generic => (Shipped::ForwardFrags, Spot::Generic),
+        Datapath::Native => {
+            let program = match checksum {
+                Some(ChecksumWay::Complete) => Shipped::Forward(Checksum::Complete),
+                _ => Shipped::Forward(Checksum::Keep),
+            };
+            (program, Spot::Native)
         }
-        (Datapath::Native, _) => (Shipped::Forward(Checksum::Keep), Spot::Native),
     }
 }
 

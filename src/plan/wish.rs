@@ -25,6 +25,7 @@ impl Ways {
             checksum: member.checksum,
             attach: member.attach,
             big_tcp: member.sizes.iter().any(|size| size.what == SizeOf::GsoIpv4),
+            jumbo: member.jumbo,
             force: false,
         }
     }
@@ -55,7 +56,9 @@ pub fn wish(
         features: Vec::new(),
         replaced: occupant(ways, segment, attachment, before, ground)?,
         clsact: Vec::new(),
+        bridge_mtu: None,
         sizes: Vec::new(),
+        jumbo: ways.jumbo,
     };
     if ways.checksum == Some(ChecksumWay::OffloadOff) {
         change(&mut member, "tx-checksum-ip-generic", false, before, ground)?;
@@ -66,12 +69,15 @@ pub fn wish(
     if member.readiness == Readiness::Gro {
         change(&mut member, "rx-gro", true, before, ground)?;
     }
-    if ways.datapath == Datapath::Generic {
-        resize(&mut member, SizeOf::BridgeMtu, None, before, ground)?;
-        resize(&mut member, SizeOf::HostMtu, Some(MAX_MTU), before, ground)?;
+    if ways.datapath == Datapath::Generic || ways.jumbo {
+        member.bridge_mtu = match before.and_then(|before| before.bridge_mtu) {
+            Some(noted) => Some(noted),
+            None => Some(ground.present(&segment.bridge)?.1.mtu),
+        };
+        resize(&mut member, SizeOf::HostMtu, MAX_MTU, before, ground)?;
     }
     if ways.big_tcp {
-        resize(&mut member, SizeOf::GsoIpv4, Some(BIG_TCP), before, ground)?;
+        resize(&mut member, SizeOf::GsoIpv4, BIG_TCP, before, ground)?;
     }
     if ways.attach == Attach::Netlink {
         member.clsact = clsact(&member, before, ground)?;
@@ -81,7 +87,7 @@ pub fn wish(
 
 /// The interfaces that have to get a `clsact`.
 fn clsact(member: &Member, before: Option<&Member>, ground: Ground) -> Result<Vec<Interface>> {
-    let host = (member.spot() == Spot::Ingress).then_some(&member.host);
+    let host = (member.on_host().1 == Spot::Ingress).then_some(&member.host);
     let inside = (member.checksum == Some(ChecksumWay::Trust)).then_some(&member.inside);
     let mut made = Vec::new();
     for at in host.into_iter().chain(inside) {
@@ -94,16 +100,16 @@ fn clsact(member: &Member, before: Option<&Member>, ground: Ground) -> Result<Ve
     Ok(made)
 }
 
-/// Notes that a size has to be changed, if it has. `None` is that it stays as it is, by hand.
+/// Notes that a size has to be changed, if it has.
 fn resize(
     member: &mut Member,
     what: SizeOf,
-    on: Option<u32>,
+    on: u32,
     before: Option<&Member>,
     ground: Ground,
 ) -> Result<()> {
     let noted = before.and_then(|before| before.sizes.iter().find(|size| size.what == what));
-    let was = match (noted, sizes::found(ground, &member.segment, &member.host, what)?) {
+    let was = match (noted, sizes::found(ground, &member.host, what)?) {
         (Some(noted), _) => noted.was,
         (None, Some(found)) => found,
         (None, None) if what == SizeOf::GsoIpv4 => {
@@ -112,8 +118,7 @@ fn resize(
         }
         (None, None) => return Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
     };
-    let on = on.unwrap_or(was);
-    if was < on || what == SizeOf::BridgeMtu {
+    if was < on {
         member.sizes.push(Size { what, was, on });
     }
     Ok(())
@@ -190,7 +195,7 @@ fn occupant(
     // Where it was joined before, perhaps on another bridge.
     let segment = before.map_or(segment, |before| &before.segment);
     let ours = MemberPins::of(segment, host).forward();
-    let spot = before.map_or(Spot::Native, Member::spot);
+    let spot = before.map_or(Spot::Native, |before| before.on_host().1);
     for attach in [Attach::Link, Attach::Netlink] {
         if ground.attached(host, spot, attach, &ours).unwrap_or(false) {
             return Ok(None);

@@ -8,7 +8,6 @@ pub mod bpffs;
 pub mod caps;
 pub mod cpu;
 pub mod ethtool;
-pub mod ipv6;
 pub mod kallsyms;
 pub mod kernel;
 pub mod netlink;

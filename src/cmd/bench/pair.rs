@@ -74,13 +74,13 @@ impl Pair {
             listen: scoped(self.address, to.inside.ifindex),
             target: scoped(self.address, from.inside.ifindex),
         };
-        let Some(How { datapath, checksum, big_tcp }) = way.join else {
+        let Some(How { datapath, checksum, big_tcp, jumbo }) = way.join else {
             self.take_out()?;
             return measure(&route, time, tell);
         };
         let namespaces = Namespaces::find()?;
         let force = self.force;
-        let join = Join { datapath, checksum, big_tcp, force, ..Join::default() };
+        let join = Join { datapath, checksum, big_tcp, jumbo, force, ..Join::default() };
         let plan = up::plan(&self.names, join, &namespaces)?;
         carry_out(&plan, Ground::new(&namespaces))?;
         drop(namespaces);
@@ -174,7 +174,9 @@ mod tests {
             features: Vec::new(),
             replaced: None,
             clsact: Vec::new(),
+            bridge_mtu: None,
             sizes: Vec::new(),
+            jumbo: false,
         }
     }
 

@@ -20,27 +20,27 @@ pub struct How {
     pub checksum: Option<ChecksumWay>,
     /// `--big-tcp`
     pub big_tcp: bool,
+    /// `--jumbo`
+    pub jumbo: bool,
 }
 
 /// All of them, the plain path first: the others are compared with it. Not `--checksum none`, which is
 /// broken on purpose.
-pub const WAYS: [Way; 7] = [
+pub const WAYS: [Way; 8] = [
     Way { name: "plain", join: None },
-    skb("tc", Asked::Tc, false),
-    skb("tc/big-tcp", Asked::Tc, true),
-    skb("generic", Asked::Generic, false),
+    Way { name: "tc", join: Some(TC) },
+    Way { name: "tc/big-tcp", join: Some(How { big_tcp: true, ..TC }) },
+    Way { name: "tc/jumbo", join: Some(How { jumbo: true, ..TC }) },
+    Way { name: "generic", join: Some(How { datapath: Asked::Generic, ..TC }) },
     native("native/complete", ChecksumWay::Complete),
     native("native/trust", ChecksumWay::Trust),
     native("native/offload-off", ChecksumWay::OffloadOff),
 ];
 
-const fn skb(name: &'static str, datapath: Asked, big_tcp: bool) -> Way {
-    Way { name, join: Some(How { datapath, checksum: None, big_tcp }) }
-}
+const TC: How = How { datapath: Asked::Tc, checksum: None, big_tcp: false, jumbo: false };
 
 const fn native(name: &'static str, checksum: ChecksumWay) -> Way {
-    let how = How { datapath: Asked::Native, checksum: Some(checksum), big_tcp: false };
-    Way { name, join: Some(how) }
+    Way { name, join: Some(How { datapath: Asked::Native, checksum: Some(checksum), ..TC }) }
 }
 
 /// The order of the ways in a round. Each second round is the one before it backwards, so that what

@@ -67,6 +67,11 @@ impl Rtnl {
         self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Mtu, &mtu))
     }
 
+    /// Sets the Ethernet address.
+    pub fn set_mac(&self, ifindex: u32, mac: [u8; 6]) -> Result<()> {
+        self.set(ifindex, ifinfomsg(ifindex, 0, 0), |message| message.attr(Ifla::Address, &mac))
+    }
+
     fn add(&self, name: &str, fill: impl FnOnce(&mut Message)) -> Result<()> {
         let flags = NlmF::REQUEST | NlmF::ACK | NlmF::CREATE | NlmF::EXCL;
         let mut message = Message::new(Rtm::Newlink, flags, &ifinfomsg(0, 0, 0));

@@ -4,11 +4,11 @@ mod addr;
 mod clsact;
 mod filter;
 mod gso;
+mod host_route;
 mod link;
 mod make;
 mod msg;
 pub mod netdev;
-mod reroute;
 mod route;
 mod socket;
 mod xdp;
@@ -26,8 +26,8 @@ use crate::Result;
 
 pub use addr::AddrInfo;
 pub use filter::TcProgram;
+pub use host_route::{ROUTE_MTU_MAX, RTPROT_XHOP};
 pub use link::{LinkInfo, XdpAttached};
-pub use reroute::{ROUTE_MTU_MAX, RTPROT_XHOP};
 pub use route::Route;
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)

@@ -1,20 +1,17 @@
-//! What routes lead out of an interface, with all that is needed to write one back.
+//! What routes lead out of an interface.
 
-use std::collections::HashSet;
-use std::fmt;
-use std::hash::Hash;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Rta, Rtm, Rtn};
 
 use super::Rtnl;
-use super::msg::{Message, attr, attrs, u16_at, u32_at};
+use super::msg::{Message, attr, u16_at, u32_at};
 use super::socket::{About, malformed};
 use crate::Result;
 
 /// Bytes of `struct rtmsg`.
-pub(super) const RTMSG: usize = 12;
+const RTMSG: usize = 12;
 /// include/uapi/linux/rtnetlink.h
 pub(super) const RTAX_LOCK: u16 = 1;
 pub(super) const RTAX_MTU: u16 = 2;
@@ -30,29 +27,14 @@ pub struct Route {
     pub prefix: u8,
     /// The number of its table: 254 is `main`.
     pub table: u32,
-    /// `RTPROT_*`, who made it: 2 is the kernel, 9 a router advertisement, [`RTPROT_XHOP`](super::RTPROT_XHOP)
-    /// we.
+    /// `RTPROT_*`, who made it: 2 is the kernel, [`RTPROT_XHOP`](super::RTPROT_XHOP) we.
     pub protocol: u8,
-    /// `RT_SCOPE_*`: 0 is global, 253 link. IPv6 routes have none.
-    pub scope: u8,
     /// Its metric: the lowest is taken.
     pub priority: u32,
-    /// The largest packet that it takes, if that is not the interface's MTU (IPv4) or its
-    /// `net.ipv6.conf.*.mtu` (IPv6).
+    /// The largest packet that it takes, if that is not the interface's own.
     pub mtu: Option<u32>,
-    /// Nobody but who writes routes changes `mtu` (IPv6), and packets may be fragmented on the way (IPv4).
-    pub mtu_locked: bool,
-    /// Why this route can't be replaced by itself, as the end of a sentence that begins with the route.
-    pub unfit: Option<&'static str>,
-    /// What follows the header of its `RTM_NEWROUTE`.
-    pub(super) body: Vec<u8>,
-}
-
-/// As ip(8) names it.
-impl fmt::Display for Route {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "{}/{} table {} metric {}", self.dst, self.prefix, self.table, self.priority)
-    }
+    /// Whether it leads to its destinations at once, not to a router or over one of several hops.
+    pub on_link: bool,
 }
 
 impl Rtnl {
@@ -67,7 +49,6 @@ impl Rtnl {
             let mut fixed = [0; RTMSG];
             fixed[0] = family as u8;
             let request = || Message::new(Rtm::Getroute, NlmF::REQUEST | NlmF::DUMP, &fixed);
-            let mut seen = HashSet::new();
             let items = self.socket.dump(about, request)?;
             for (_, body) in items.iter().filter(|(kind, _)| *kind == u16::from(Rtm::Newroute)) {
                 let flags = u32_at(body, 8).ok_or_else(|| malformed(about))?;
@@ -75,11 +56,7 @@ impl Rtnl {
                 if flags & RTM_F_CLONED != 0 || body.first() != Some(&(family as u8)) {
                     continue;
                 }
-                let mut route = parse(body).ok_or_else(|| malformed(about))?;
-                // Of any type and interface: a replacement looks at neither and takes the first.
-                if !seen.insert(key(&route)) {
-                    route.unfit = Some("comes after another of the same destination and metric");
-                }
+                let route = parse(body).ok_or_else(|| malformed(about))?;
                 if body.get(7) == Some(&Rtn::Unicast.into()) && leads_to(body, ifindex) {
                     routes.push(route);
                 }
@@ -87,15 +64,6 @@ impl Rtnl {
         }
         Ok(routes)
     }
-}
-
-/// What tells routes apart when one is replaced.
-fn key(route: &Route) -> impl Eq + Hash + use<> {
-    let source = attr(route.body.get(RTMSG..).unwrap_or(&[]), Rta::Src).map(<[u8]>::to_vec);
-    // rtm_src_len and rtm_tos.
-    let narrower: Option<[u8; 2]> =
-        route.body.get(2..).and_then(|tail| tail.first_chunk().copied());
-    (route.dst, route.prefix, route.table, route.priority, narrower, source)
 }
 
 /// Whether a route may send packets there.
@@ -120,7 +88,7 @@ fn nexthops(mut hops: &[u8]) -> impl Iterator<Item = u32> {
 
 /// Reads what follows the header of an `RTM_NEWROUTE` of IPv4 or IPv6.
 pub(super) fn parse(body: &[u8]) -> Option<Route> {
-    let [family, prefix, _, _, table, protocol, scope, _] = *body.first_chunk()?;
+    let [family, prefix, _, _, table, protocol, _, _] = *body.first_chunk()?;
     let tail = body.get(RTMSG..)?;
     let number = |kind: Rta| attr(tail, kind).and_then(|p| u32_at(p, 0));
     // The default route has no destination.
@@ -132,25 +100,16 @@ pub(super) fn parse(body: &[u8]) -> Option<Route> {
     };
     let metrics = attr(tail, Rta::Metrics).unwrap_or(&[]);
     let metric = |kind: u16| attr(metrics, kind).and_then(|p| u32_at(p, 0));
-    let unfit = attrs(tail).find_map(|(kind, _)| match kind {
-        RTA_NH_ID => Some("leads over a next hop object"),
-        _ => match Rta::from(kind) {
-            Rta::Multipath => Some("has several next hops"),
-            Rta::EncapType | Rta::Encap => Some("puts packets into others"),
-            _ => None,
-        },
-    });
+    let hops = [Rta::Gateway, Rta::Via, Rta::Multipath].map(u16::from);
+    let hops = hops.into_iter().chain([RTA_NH_ID]);
     Some(Route {
         dst,
         prefix,
         table: number(Rta::Table).unwrap_or(table.into()),
         protocol,
-        scope,
         priority: number(Rta::Priority).unwrap_or(0),
         mtu: metric(RTAX_MTU).filter(|mtu| *mtu != 0),
-        mtu_locked: metric(RTAX_LOCK).unwrap_or(0) & 1 << RTAX_MTU != 0,
-        unfit,
-        body: body.to_vec(),
+        on_link: hops.map(|kind| attr(tail, kind)).all(|hop| hop.is_none()),
     })
 }
 
@@ -178,7 +137,7 @@ mod tests {
         let body = body();
         let route = parse(&body).expect("a route");
         assert_eq!((route.dst, route.prefix, route.table), ([10, 1, 0, 0].into(), 16, 254));
-        assert_eq!((route.mtu, route.mtu_locked, route.unfit), (Some(1400), true, None));
+        assert_eq!((route.mtu, route.on_link), (Some(1400), true));
         assert!(leads_to(&body, 7) && !leads_to(&body, 8));
         for len in 0..body.len() {
             let cut = &body[..len];
@@ -189,7 +148,7 @@ mod tests {
             for odd in 0..=u8::MAX {
                 let mut bytes = body.clone();
                 bytes[at] = odd;
-                let _ = (parse(&bytes).as_ref().map(key), leads_to(&bytes, 7));
+                let _ = (parse(&bytes), leads_to(&bytes, 7));
                 let _ = nexthops(&bytes).count();
             }
         }
@@ -197,8 +156,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_plain_route_is_unfit() {
-        if !privileged("route::what_is_not_a_plain_route_is_unfit") {
+    fn what_leads_to_a_router_is_not_on_link() {
+        if !privileged("route::what_leads_to_a_router_is_not_on_link") {
             return;
         }
         in_new_netns(|| {
@@ -225,38 +184,33 @@ mod tests {
                 return;
             }
             let ifindex = |name| rtnl.link(name).expect("links").expect("is there").ifindex;
-            let unfit = |name| {
+            let on_link = |name| {
                 let routes = rtnl.routes(ifindex(name)).expect("routes").into_iter();
                 let v4 = routes.filter(|route| route.dst.is_ipv4());
                 let mut v4: Vec<_> =
-                    v4.map(|route| (route.to_string(), route.unfit.is_some())).collect();
+                    v4.map(|route| (route.dst.to_string(), route.table, route.on_link)).collect();
                 v4.sort();
                 v4
             };
-            let line = |route: &str, unfit| (route.to_string(), unfit);
-            let both = line("10.0.0.0/8 table 7 metric 0", true);
-            let object = line("12.0.0.0/8 table 254 metric 0", true);
+            let line = |dst: &str, table, on_link| (dst.to_string(), table, on_link);
+            let (both, object) = (line("10.0.0.0", 7, false), line("12.0.0.0", 254, false));
             let first = vec![
-                line("0.0.0.0/0 table 254 metric 0", false),
+                line("0.0.0.0", 254, false),
                 both.clone(),
                 object.clone(),
-                line("14.0.0.0/8 table 1000 metric 9", false),
-                line("172.17.0.0/16 table 254 metric 0", false),
+                line("14.0.0.0", 1000, false),
+                line("172.17.0.0", 254, true),
             ];
-            assert_eq!(unfit("eth0"), first);
+            assert_eq!(on_link("eth0"), first);
             let second = vec![
-                line("0.0.0.0/0 table 254 metric 0", true),
+                line("0.0.0.0", 254, false),
                 both,
-                line("11.0.0.0/8 table 254 metric 0", true),
-                line("172.18.0.0/16 table 254 metric 0", false),
+                line("11.0.0.0", 254, false),
+                line("172.18.0.0", 254, true),
             ];
             // nexthop_compat_mode tells of an object's interface.
-            let found: Vec<_> = unfit("eth1").into_iter().filter(|l| *l != object).collect();
+            let found: Vec<_> = on_link("eth1").into_iter().filter(|l| *l != object).collect();
             assert_eq!(found, second);
-            let refused = rtnl.routes(ifindex("eth0")).expect("routes");
-            let refused = refused.iter().find(|route| route.unfit.is_some()).expect("one");
-            let error = rtnl.set_route_mtu(refused, Some(1400)).expect_err("unfit").to_string();
-            assert!(error.contains("10.0.0.0/8 table 7 metric 0 has several next hops"), "{error}");
         });
     }
 }
