@@ -1,7 +1,7 @@
 //! The list of all programs. The loader takes a name from it and nothing else, so what is not here
 //! can't reach a kernel.
 
-use super::{Checksum, Method, forward, measure, pass};
+use super::{Checksum, Method, count, forward, measure, pass};
 use crate::error::Error;
 use crate::program::Program;
 
@@ -12,6 +12,8 @@ pub enum Shipped {
     Pass,
     /// [`forward()`]
     Forward(Checksum),
+    /// [`count()`]
+    Count,
     /// [`measure()`]
     Measure(Method),
 }
@@ -42,10 +44,11 @@ impl Hook {
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
+        Self::Count,
         Self::Measure(Method::Empty),
         Self::Measure(Method::Complete),
         Self::Measure(Method::ReportLoop),
@@ -57,6 +60,7 @@ impl Shipped {
             Self::Pass => "pass",
             Self::Forward(Checksum::Keep) => "forward",
             Self::Forward(Checksum::Complete) => "forward+complete",
+            Self::Count => "count",
             Self::Measure(Method::Empty) => "measure+empty",
             Self::Measure(Method::Complete) => "measure+complete",
             Self::Measure(Method::ReportLoop) => "measure+report-loop",
@@ -71,7 +75,7 @@ impl Shipped {
     /// Where it runs.
     pub const fn hook(self) -> Hook {
         match self {
-            Self::Pass | Self::Forward(_) | Self::Measure(_) => Hook::Xdp,
+            Self::Pass | Self::Forward(_) | Self::Count | Self::Measure(_) => Hook::Xdp,
         }
     }
 
@@ -81,6 +85,7 @@ impl Shipped {
             Self::Pass => &[pass::ABOUT],
             Self::Forward(Checksum::Keep) => &[forward::ABOUT, forward::KEEP],
             Self::Forward(Checksum::Complete) => &[forward::ABOUT, forward::COMPLETE],
+            Self::Count => &[count::ABOUT],
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
             Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
             Self::Measure(Method::ReportLoop) => &[measure::ABOUT, measure::REPORT_LOOP],
@@ -92,6 +97,7 @@ impl Shipped {
         match self {
             Self::Pass => pass::CONTRACT,
             Self::Forward(_) => forward::CONTRACT,
+            Self::Count => count::CONTRACT,
             Self::Measure(_) => measure::CONTRACT,
         }
     }
@@ -101,6 +107,7 @@ impl Shipped {
         match self {
             Self::Pass => pass(),
             Self::Forward(checksum) => forward(checksum),
+            Self::Count => count(),
             Self::Measure(method) => measure(method),
         }
     }
