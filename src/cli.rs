@@ -52,7 +52,7 @@ pub enum Command {
     ///
     /// By rounds, the ways in an order that changes: TCP throughput, round trips and connections, UDP datagrams,
     /// processor time. All is as it was found when it ends, also on Ctrl-C. With --checksum: what the
-    /// programs cost.
+    /// programs cost. With --frames: what frames from a NIC would gain.
     Bench(cmd::bench::Args),
     /// List every program that this binary can ever load.
     ///

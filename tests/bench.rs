@@ -117,6 +117,35 @@ fn measures_dockers_own_bridge() {
 }
 
 #[test]
+fn frames_arrive_in_each_way() {
+    lab("bench::frames_arrive_in_each_way", |lab| {
+        let before = lab.everything();
+        let answer = lab.json(Where::Own, &[XHOP, "bench", "--frames", "--rounds", "1", "--json"]);
+        assert_same(&before, &lab.everything());
+        assert_eq!((&answer["version"], &answer["rounds"]), (&1.into(), &1.into()), "{answer}");
+        assert_eq!((&answer["frame_bytes"], &answer["unit"]), (&64.into(), &"1/s".into()));
+        let filtered = fs::exists("/proc/sys/net/bridge/bridge-nf-call-iptables").expect("a path");
+        let filtered: &[&str] = if filtered { &["bridge, br_netfilter"] } else { &[] };
+        let ways = [&["bridge"], filtered, &["native/complete", "native/offload-off"]].concat();
+        for way in names(&answer["ways"], "way", &ways) {
+            // All but what is lost on the way, in each: what is made is not counted for what arrives.
+            assert!(
+                way["arrived_percent"].as_u64().is_some_and(|n| (50..=100).contains(&n)),
+                "{way}"
+            );
+            assert_eq!(way["samples"], serde_json::json!([way["median"]]), "{way}");
+            assert!(way["median"].as_u64().is_some_and(|n| n > 10_000), "{way}");
+            assert!(way["way"] != "bridge" || way["percent_of_bridge"] == 100, "{way}");
+        }
+        let shown = lab.xhop(&["bench", "--frames", "--rounds", "1"]);
+        for word in ways.iter().chain(&["M/s", "1.00", "64 bytes"]) {
+            assert!(shown.stdout.contains(word), "{word} is not in:\n{shown}");
+        }
+        assert_same(&before, &lab.everything());
+    });
+}
+
+#[test]
 fn shows_a_table() {
     lab("bench::shows_a_table", |lab| {
         lab.pair();

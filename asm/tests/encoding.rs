@@ -1,7 +1,7 @@
 //! The bytes: known encodings, and the law that decoding loses nothing.
 
 use proptest::prelude::*;
-use xhop_asm::programs::{Checksum, Method, forward, measure, pass};
+use xhop_asm::programs::{Checksum, Method, count, forward, measure, pass};
 use xhop_asm::{Assembler, ByteOrder, DecodeError, Insn, Pointer, Program, R0, R1, R6, xdp};
 
 fn ours() -> Vec<Program> {
@@ -9,6 +9,7 @@ fn ours() -> Vec<Program> {
         pass(),
         forward(Checksum::Keep),
         forward(Checksum::Complete),
+        count(),
         measure(Method::Empty),
         measure(Method::Complete),
         measure(Method::ReportLoop),

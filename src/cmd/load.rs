@@ -2,6 +2,10 @@
 //!
 //! A socket belongs to the namespace that it was made in, whoever uses it: only what makes sockets has
 //! to run there. Whatever waits does so for a limited time, and all ends early when a signal is pending.
+//!
+//! Of one flow the client is on one processor and the server on another, where there are two: whether the
+//! scheduler puts them together or apart would else be most of what is measured. Several streams it may
+//! place as it likes.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
@@ -12,7 +16,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle, scope};
 use std::time::{Duration, Instant};
 
 use crate::sys::netns::Netns;
-use crate::sys::{signal, socket};
+use crate::sys::{cpu, signal, socket};
 use crate::{Error, Result};
 
 /// What is written at once: enough that the system call is not what is measured.
@@ -86,12 +90,13 @@ impl Route<'_> {
         let listener = self.listen()?;
         let connect = |_| self.connect(&listener);
         let pairs = (0..streams).map(connect).collect::<Result<Vec<_>>>()?;
+        let [near, far] = if streams == 1 { cpu::two() } else { [None; 2] };
         let until = Until::from_now(time);
         let bytes = scope(|scope| {
             let mut threads = Vec::new();
             for (client, server) in &pairs {
-                threads.push(spawn(scope, || flood(client, until).map(|()| 0))?);
-                threads.push(spawn(scope, || swallow(server))?);
+                threads.push(spawn(scope, near, move || flood(client, until).map(|()| 0))?);
+                threads.push(spawn(scope, far, || swallow(server))?);
             }
             threads.into_iter().map(join).sum()
         });
@@ -102,10 +107,11 @@ impl Route<'_> {
     pub fn ping_pong(&self, time: Duration) -> Result<Vec<u64>> {
         let listener = self.listen()?;
         let (client, server) = self.connect(&listener)?;
+        let [near, far] = cpu::two();
         let times = scope(|scope| {
-            let echo = spawn(scope, || echo(server))?;
-            let times = exchange(client, Until::from_now(time));
-            join(echo).and(times)
+            let echo = spawn(scope, far, || echo(server))?;
+            let times = cpu::on(near, || exchange(client, Until::from_now(time)));
+            join(echo).and(times?)
         });
         self.failed(times)
     }
@@ -115,15 +121,16 @@ impl Route<'_> {
         let listener = self.listen()?;
         let target = self.target_at(self.failed(listener.local_addr())?);
         let control = self.failed(as_stream(&listener))?;
+        let [near, far] = cpu::two();
         let until = Until::from_now(time);
         let count = scope(|scope| {
-            let server = spawn(scope, || answer_each(&listener))?;
-            let count = self.from.run(|| connect_each(target, until));
+            let server = spawn(scope, far, || answer_each(&listener))?;
+            let count = self.from.run(|| cpu::on(near, || connect_each(target, until)));
             // Wakes who waits for the next connection.
             let stopped = control.shutdown(Shutdown::Both);
             stopped.and(join(server)).map(|()| count)
         });
-        let count = self.failed(self.failed(count)??)?;
+        let count = self.failed(self.failed(self.failed(count)??)?)?;
         Ok(Counted { count, time: until.start.elapsed() })
     }
 
@@ -139,9 +146,10 @@ impl Route<'_> {
         self.failed(sender.connect(target))?;
         self.failed(receiver.set_read_timeout(Some(TAIL)))?;
         let (until, sent_all) = (Until::from_now(time), AtomicBool::new(false));
+        let [near, far] = cpu::two();
         let counted = scope(|scope| {
-            let arrived = spawn(scope, || count(&receiver, &sent_all))?;
-            let sent = send(&sender, until);
+            let arrived = spawn(scope, far, || count(&receiver, &sent_all))?;
+            let sent = cpu::on(near, || send(&sender, until)).and_then(|sent| sent);
             let time = until.start.elapsed();
             sent_all.store(true, Ordering::Relaxed);
             let count = join(arrived)?;
@@ -288,11 +296,13 @@ fn count(socket: &UdpSocket, sent_all: &AtomicBool) -> io::Result<u64> {
     }
 }
 
+/// On a thread of its own, which is on this processor alone if one is given.
 fn spawn<'s, T: Send + 's>(
     scope: &'s Scope<'s, '_>,
-    f: impl FnOnce() -> T + Send + 's,
-) -> io::Result<ScopedJoinHandle<'s, T>> {
-    Builder::new().spawn_scoped(scope, f)
+    on: Option<usize>,
+    f: impl FnOnce() -> io::Result<T> + Send + 's,
+) -> io::Result<ScopedJoinHandle<'s, io::Result<T>>> {
+    Builder::new().spawn_scoped(scope, move || cpu::on(on, f)?)
 }
 
 fn join<T>(thread: ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {

@@ -9,6 +9,7 @@ mod input;
 pub mod lint;
 mod load;
 pub mod programs;
+mod scene;
 pub mod show;
 pub mod status;
 pub mod up;

@@ -1,5 +1,6 @@
 //! The programs that this project can load. Each file states its register contract first.
 
+mod count;
 mod exits;
 mod forward;
 mod measure;
@@ -8,6 +9,7 @@ mod peer;
 mod shipped;
 mod trust;
 
+pub use count::count;
 pub use forward::{Checksum, forward, forward_frags};
 pub use measure::{Method, measure};
 pub use pass::pass;

@@ -1,7 +1,7 @@
 //! The list of all programs. The loader takes a name from it and nothing else, so what is not here
 //! can't reach a kernel.
 
-use super::{Checksum, Method, forward, forward_frags, measure, pass, peer, trust};
+use super::{Checksum, Method, count, forward, forward_frags, measure, pass, peer, trust};
 use crate::error::Error;
 use crate::program::Program;
 
@@ -18,19 +18,22 @@ pub enum Shipped {
     Peer,
     /// [`trust()`]
     Trust,
+    /// [`count()`]
+    Count,
     /// [`measure()`]
     Measure(Method),
 }
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
         Self::ForwardFrags,
         Self::Peer,
         Self::Trust,
+        Self::Count,
         Self::Measure(Method::Empty),
         Self::Measure(Method::Complete),
         Self::Measure(Method::ReportLoop),
@@ -45,6 +48,7 @@ impl Shipped {
             Self::ForwardFrags => "forward+frags",
             Self::Peer => "peer",
             Self::Trust => "trust",
+            Self::Count => "count",
             Self::Measure(Method::Empty) => "measure+empty",
             Self::Measure(Method::Complete) => "measure+complete",
             Self::Measure(Method::ReportLoop) => "measure+report-loop",
@@ -65,6 +69,7 @@ impl Shipped {
             Self::ForwardFrags => &[forward::ABOUT, forward::KEEP, forward::FRAGS],
             Self::Peer => &[peer::ABOUT],
             Self::Trust => &[trust::ABOUT],
+            Self::Count => &[count::ABOUT],
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
             Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
             Self::Measure(Method::ReportLoop) => &[measure::ABOUT, measure::REPORT_LOOP],
@@ -78,6 +83,7 @@ impl Shipped {
             Self::Forward(_) | Self::ForwardFrags => forward::CONTRACT,
             Self::Peer => peer::CONTRACT,
             Self::Trust => trust::CONTRACT,
+            Self::Count => count::CONTRACT,
             Self::Measure(_) => measure::CONTRACT,
         }
     }
@@ -90,6 +96,7 @@ impl Shipped {
             Self::ForwardFrags => forward_frags(),
             Self::Peer => peer(),
             Self::Trust => trust(),
+            Self::Count => count(),
             Self::Measure(method) => measure(method),
         }
     }

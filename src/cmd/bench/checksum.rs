@@ -116,7 +116,7 @@ fn frame(bytes: usize, method: Method) -> (Vec<u8>, u16) {
 }
 
 /// One's complement sum of big-endian words (RFC 1071).
-fn sum(bytes: &[u8]) -> u16 {
+pub(super) fn sum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|w| u32::from(w[0]) << 8 | u32::from(*w.get(1).unwrap_or(&0)));
     let mut sum: u32 = words.sum();
     while sum > 0xffff {

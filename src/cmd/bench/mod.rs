@@ -1,6 +1,7 @@
 //! `xhop bench`: the path between two containers in each way, and what the programs cost.
 
 mod checksum;
+mod frames;
 mod measure;
 mod pair;
 mod report;
@@ -26,6 +27,8 @@ use crate::{Error, Result};
 const ROUNDS: u32 = 6;
 /// `--checksum` takes milliseconds.
 const CHECKSUM_ROUNDS: u32 = 15;
+/// `--frames`: as often for each of its four ways.
+const FRAMES_ROUNDS: u32 = 8;
 /// What it takes besides the measurements, for each way and round.
 const CHANGE: Duration = Duration::from_millis(300);
 
@@ -34,27 +37,36 @@ const LOOK: Duration = Duration::from_millis(500);
 
 /// What to measure.
 #[derive(clap::Args, Debug)]
-#[command(override_usage = "xhop bench [OPTIONS] <A> <B>\n       xhop bench --checksum [OPTIONS]")]
+#[command(
+    override_usage = "xhop bench [OPTIONS] <A> <B>\n       xhop bench --checksum [OPTIONS]\n       \
+xhop bench --frames [OPTIONS]"
+)]
 pub struct Args {
     /// The container that sends.
-    #[arg(value_name = "A", required_unless_present = "checksum", conflicts_with = "checksum")]
+    #[arg(value_name = "A", required_unless_present_any = ["checksum", "frames"], conflicts_with_all = ["checksum", "frames"])]
     from: Option<Name>,
     /// The one that it sends to; they must not be joined.
-    #[arg(value_name = "B", required_unless_present = "checksum", conflicts_with = "checksum")]
+    #[arg(value_name = "B", required_unless_present_any = ["checksum", "frames"], conflicts_with_all = ["checksum", "frames"])]
     to: Option<Name>,
     /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
     ///
     /// They run in the kernel on packets that they are given, without any network (BPF_PROG_TEST_RUN).
     #[arg(long)]
     checksum: bool,
-    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15].
+    /// Count small frames that are born as XDP, as from a NIC: how many a second get to another container.
+    ///
+    /// The kernel makes them (BPF_PROG_TEST_RUN, kernels from 5.18), of 64 bytes, and what arrives is counted.
+    /// In two throw-away containers, which vanish when it ends.
+    #[arg(long, conflicts_with = "checksum")]
+    frames: bool,
+    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15, with --frames 8].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// How long each measurement takes.
-    #[arg(long, default_value = "1", value_parser = seconds, conflicts_with = "checksum")]
+    #[arg(long, default_value = "1", value_parser = seconds, conflicts_with_all = ["checksum", "frames"])]
     seconds: Duration,
     /// Join them as `up --force` does.
-    #[arg(long, conflicts_with = "checksum")]
+    #[arg(long, conflicts_with_all = ["checksum", "frames"])]
     force: bool,
     /// Print JSON, with every sample.
     #[arg(long)]
@@ -78,6 +90,9 @@ fn seconds(text: &str) -> std::result::Result<Duration, &'static str> {
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
+    if args.frames {
+        return frames::run(args.rounds.unwrap_or(FRAMES_ROUNDS), args.json);
+    }
     let (Some(from), Some(to)) = (args.from, args.to) else {
         return checksum::run(args.rounds.unwrap_or(CHECKSUM_ROUNDS), args.json);
     };

@@ -14,7 +14,7 @@ use crate::cmd::{print_json, say};
 use crate::table::{Align, Table, ratio};
 
 /// Percent of the machine's time that others may use, before it is said.
-const QUIET: u64 = 5;
+pub const QUIET: u64 = 5;
 
 /// What was measured, and how.
 pub struct Results<'a> {

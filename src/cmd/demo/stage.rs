@@ -1,15 +1,16 @@
 //! The stage: two containers on a bridge, and what can be asked of them.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::traffic;
+use crate::Result;
 use crate::cmd::load::Route;
+use crate::cmd::scene::{bridge, container, index, wait_for_carrier};
 use crate::sys::netlink::Rtnl;
 use crate::sys::netns::Netns;
 use crate::sys::socket::{Counter, ping};
 use crate::sys::stage;
-use crate::{Error, Result};
 
 /// The client's address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 2);
@@ -35,9 +36,7 @@ impl Stage {
         stage::enter()?;
         let host = Netns::current()?;
         let rtnl = Rtnl::open_in(&host)?;
-        rtnl.add_bridge("br0")?;
-        let bridge = index(&rtnl, "br0")?;
-        rtnl.set_up(bridge, true)?;
+        let bridge = bridge(&rtnl, "br0")?;
         let client = container(&rtnl, bridge, "client", CLIENT)?;
         let server = container(&rtnl, bridge, "server", SERVER)?;
         wait_for_carrier(&rtnl)?;
@@ -76,37 +75,4 @@ impl Stage {
     pub fn counter(&self) -> Result<Counter> {
         self.host.run(|| Counter::on(self.ifindex))?
     }
-}
-
-fn container(host: &Rtnl, bridge: u32, name: &str, address: Ipv4Addr) -> Result<Netns> {
-    stage::add_netns(name)?;
-    let netns = Netns::open(format!("/run/netns/{name}"))?;
-    let veth = format!("veth-{name}");
-    host.add_veth(&veth, "eth0", &netns)?;
-    let ifindex = index(host, &veth)?;
-    host.set_master(ifindex, Some(bridge))?;
-    host.set_up(ifindex, true)?;
-    let inside = Rtnl::open_in(&netns)?;
-    inside.set_up(index(&inside, "lo")?, true)?;
-    let eth0 = index(&inside, "eth0")?;
-    inside.set_up(eth0, true)?;
-    inside.add_addr(eth0, address.into(), 24)?;
-    Ok(netns)
-}
-
-fn index(rtnl: &Rtnl, name: &str) -> Result<u32> {
-    let link = rtnl.link(name)?.ok_or_else(|| Error::InterfaceGone { ifname: name.into() })?;
-    Ok(link.ifindex)
-}
-
-/// The bridge forwards once its ports have their carrier.
-fn wait_for_carrier(rtnl: &Rtnl) -> Result<()> {
-    let start = Instant::now();
-    while start.elapsed() < PATIENCE {
-        if rtnl.links()?.iter().filter(|link| link.master.is_some()).all(|link| link.carrier) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    Err(Error::InterfaceGone { ifname: "veth-server".into() })
 }

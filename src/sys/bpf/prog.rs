@@ -98,7 +98,15 @@ struct TestAttr {
     ctx_size_out: u32,
     ctx_in: u64,
     ctx_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    /// Zero, not padding: the kernel reads it.
+    rest: u32,
 }
+
+/// `BPF_F_TEST_XDP_LIVE_FRAMES`, include/uapi/linux/bpf.h
+const LIVE_FRAMES: u32 = 1 << 1;
 
 // SAFETY: laid out as the kernel has it; `Prog::test_run` keeps buffers of the sizes told.
 unsafe impl Attr for TestAttr {}
@@ -200,6 +208,27 @@ impl Prog {
             .map_err(Cmd::PROG_TEST_RUN.failed(format!("{} bytes", run.data_in.len())))?;
         data_out.truncate(attr.data_size_out as usize);
         Ok(TestResult { retval: attr.retval, data_out, duration_ns: attr.duration })
+    }
+
+    /// Makes `repeat` frames of `data` that come in by `ingress`, an interface of the calling thread's
+    /// netns, and does with each what the program says: it passes, or is redirected. Kernels from 5.18
+    /// (Documentation/bpf/bpf_prog_run.rst). `ingress` must have a native program or NAPI.
+    pub fn inject(&self, data: &[u8], ingress: u32, repeat: u32) -> Result<()> {
+        let data_end = data.len() as u32;
+        let ctx = [XdpMd { data_end, ingress_ifindex: ingress, ..XdpMd::default() }];
+        let mut attr = TestAttr {
+            prog_fd: raw(self),
+            data_size_in: data_end,
+            data_in: addr(data),
+            repeat,
+            ctx_size_in: size_of_val(&ctx) as u32,
+            ctx_in: addr(&ctx),
+            flags: LIVE_FRAMES,
+            ..TestAttr::default()
+        };
+        bpf(Cmd::PROG_TEST_RUN, &mut attr)
+            .map_err(Cmd::PROG_TEST_RUN.failed(format!("live frames by ifindex {ingress}")))
+            .map(drop)
     }
 }
 
