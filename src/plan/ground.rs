@@ -1,15 +1,16 @@
 //! The ground that facts stand on: interfaces, wherever they live, and what is attached to them.
 
 use std::path::Path;
+use std::rc::Rc;
 
 use super::member::{Attach, Member, Replaced};
 use super::pins::{self, MemberPins};
 use super::tables;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
 use crate::sys::bpf::{Link, Prog, XdpMode};
-use crate::sys::ethtool::{self, Ethtool};
-use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
-use crate::sys::netlink::{LinkInfo, Rtnl};
+use crate::sys::ethtool;
+use crate::sys::netlink::LinkInfo;
+use crate::sys::netlink::netdev::NETDEV_XDP_ACT_NDO_XMIT;
 use crate::sys::netns::Netns;
 use crate::{Error, Result};
 
@@ -27,19 +28,19 @@ impl<'a> Ground<'a> {
     }
 
     /// All namespaces that can be reached.
-    pub fn namespaces(&self) -> impl Iterator<Item = &'a Netns> {
+    pub fn namespaces(&self) -> Result<Vec<Rc<Netns>>> {
         self.namespaces.all()
     }
 
     /// The interface's namespace and its present state; `None` if either is gone.
-    pub fn link(&self, at: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
-        let Some(netns) = self.namespaces.by_inode(at.netns) else { return Ok(None) };
-        let links = Rtnl::open_in(netns)?.links()?;
-        Ok(links.into_iter().find(|link| link.ifindex == at.ifindex).map(|link| (netns, link)))
+    pub fn link(&self, at: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
+        let Some(netns) = self.namespaces.by_inode(at.netns)? else { return Ok(None) };
+        let link = self.namespaces.rtnl(&netns)?.link_at(at.ifindex)?;
+        Ok(link.map(|link| (netns, link)))
     }
 
     /// The same, where it must be there.
-    pub fn present(&self, at: &Interface) -> Result<(&'a Netns, LinkInfo)> {
+    pub fn present(&self, at: &Interface) -> Result<(Rc<Netns>, LinkInfo)> {
         self.link(at)?.ok_or_else(|| Error::InterfaceGone { ifname: at.name.clone() })
     }
 
@@ -55,15 +56,15 @@ impl<'a> Ground<'a> {
 
     /// The other end of a host's end, wherever it has been moved; `None` if both are gone. A veth dies as
     /// a pair: where the host's end is, there is another.
-    pub fn inside(&self, host: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
+    pub fn inside(&self, host: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
         let Some((near, link)) = self.link(host)? else { return Ok(None) };
         let unreachable = || Error::Unreachable { ifname: host.to_string() };
         let far = match link.link_netnsid {
-            Some(nsid) => self.namespaces.by_nsid(near, nsid)?.ok_or_else(unreachable)?,
+            Some(nsid) => self.namespaces.by_nsid(&near, nsid)?.ok_or_else(unreachable)?,
             None => near,
         };
-        let links = Rtnl::open_in(far)?.links()?;
-        let peer = links.into_iter().find(|peer| Some(peer.ifindex) == link.link);
+        let rtnl = self.namespaces.rtnl(&far)?;
+        let peer = link.link.map_or(Ok(None), |peer| rtnl.link_at(peer))?;
         peer.map(|peer| Some((far, peer))).ok_or_else(unreachable)
     }
 
@@ -97,20 +98,20 @@ impl<'a> Ground<'a> {
     /// The state of a feature of the container's end; `None` if it is gone.
     pub fn feature(&self, host: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
         let Some((netns, link)) = self.inside(host)? else { return Ok(None) };
-        Ethtool::open_in(netns)?.feature(link.ifindex, name).map(Some)
+        self.namespaces.ethtool(&netns)?.feature(link.ifindex, name).map(Some)
     }
 
     /// Switches a feature of the container's end, if that is still there.
     pub fn set_feature(&self, host: &Interface, name: &str, on: bool) -> Result<()> {
         let Some((netns, link)) = self.inside(host)? else { return Ok(()) };
-        Ethtool::open_in(netns)?.set_feature(link.ifindex, name, on)
+        self.namespaces.ethtool(&netns)?.set_feature(link.ifindex, name, on)
     }
 
     /// Whether the host's end takes redirected frames: its other end polls with NAPI. `None` if the
     /// kernel can't say (before 6.3) or it is gone.
     pub fn takes_frames(&self, host: &Interface) -> Result<Option<bool>> {
         let Some((netns, link)) = self.link(host)? else { return Ok(None) };
-        let features = xdp_features(netns, link.ifindex)?;
+        let features = self.namespaces.netdev(&netns)?.xdp_features(link.ifindex)?;
         Ok(features.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0))
     }
 
@@ -146,7 +147,7 @@ impl<'a> Ground<'a> {
                 // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
                 pins::remove(pin)?;
                 prog.pin(pin)?;
-                let rtnl = Rtnl::open_in(netns)?;
+                let rtnl = self.namespaces.rtnl(&netns)?;
                 let mode = XdpMode::Native;
                 rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref())
             }
@@ -220,7 +221,7 @@ impl<'a> Ground<'a> {
     pub fn put_back(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
         if let (Some(prog), Some((netns, link))) = (pins::open_prog(pin)?, self.link(at)?) {
             if link.xdp.is_empty() {
-                let rtnl = Rtnl::open_in(netns)?;
+                let rtnl = self.namespaces.rtnl(&netns)?;
                 rtnl.set_xdp(at.ifindex, Some(&prog), replaced.mode(), None)?;
             }
         }
@@ -230,7 +231,7 @@ impl<'a> Ground<'a> {
     fn take_off(&self, at: &Interface, prog: Option<&Prog>, mode: XdpMode) -> Result<()> {
         match (prog, self.link(at)?) {
             (Some(prog), Some((netns, _))) => {
-                Rtnl::open_in(netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
+                self.namespaces.rtnl(&netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
             }
             _ => Ok(()),
         }
