@@ -48,7 +48,7 @@ pub fn on_interface(
             found.push(format!("tcx {name}: {}", world.name(id)));
         }
     }
-    for tc in Rtnl::open_in(netns)?.tc_programs(at.ifindex)? {
+    for tc in Rtnl::open_in(&netns)?.tc_programs(at.ifindex)? {
         let program = tc.prog_id.map_or("a classic program".into(), |id| world.name(id));
         found.push(format!("tc {}: {program} `{}`", tc.hook, tc.name));
     }
@@ -175,9 +175,9 @@ pub fn elsewhere(
     let places: Vec<&Interface> = members.iter().flat_map(Member::ends).collect();
     let bridges: Vec<&Interface> = members.iter().map(|member| &member.segment.bridge).collect();
     let mut findings = Vec::new();
-    for netns in ground.namespaces() {
+    for netns in ground.namespaces()? {
         let is = |at: &Interface, ifindex| (at.netns, at.ifindex) == (netns.inode(), ifindex);
-        for link in Rtnl::open_in(netns)?.links()? {
+        for link in Rtnl::open_in(&netns)?.links()? {
             if places.iter().any(|at| is(at, link.ifindex)) {
                 continue;
             }

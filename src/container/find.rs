@@ -5,46 +5,10 @@ use std::net::IpAddr;
 use super::docker;
 use super::interface::{Interface, Mac};
 use super::name::Name;
-use crate::sys::netlink::{AddrInfo, LinkInfo, Rtnl};
+use super::namespaces::Namespaces;
+use crate::sys::netlink::{AddrInfo, LinkInfo};
 use crate::sys::netns::Netns;
 use crate::{Error, Result};
-
-/// All network namespaces that can be reached, the caller's first.
-#[derive(Debug)]
-pub struct Namespaces(Vec<Netns>);
-
-impl Namespaces {
-    /// Looks for them now.
-    pub fn find() -> Result<Self> {
-        Netns::all().map(Self)
-    }
-
-    /// Each of them.
-    pub fn all(&self) -> impl Iterator<Item = &Netns> {
-        self.0.iter()
-    }
-
-    /// The one with this inode number; `None` if it is gone.
-    pub fn by_inode(&self, inode: u64) -> Option<&Netns> {
-        self.0.iter().find(|netns| netns.inode() == inode)
-    }
-
-    /// The caller's own.
-    pub fn own(&self) -> Result<&Netns> {
-        self.0.first().ok_or(Error::NamespaceGone)
-    }
-
-    /// The one that `seen_from` knows by this id; the id stands at one end of a veth for the other's.
-    pub fn by_nsid(&self, seen_from: &Netns, nsid: i32) -> Result<Option<&Netns>> {
-        let rtnl = Rtnl::open_in(seen_from)?;
-        for netns in &self.0 {
-            if rtnl.nsid_of(netns)? == Some(nsid) {
-                return Ok(Some(netns));
-            }
-        }
-        Ok(None)
-    }
-}
 
 /// A bridge that a host side is a port of.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -92,13 +56,13 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
     match name {
         Name::Netns(netns) => {
             let path = format!("/run/netns/{netns}");
-            inside(name, &Netns::open(path).map_err(not_found(name))?, namespaces)
+            inside(name, Netns::open(path).map_err(not_found(name))?, namespaces)
         }
-        Name::Pid(pid) => inside(name, &Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
+        Name::Pid(pid) => inside(name, Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
         Name::Docker(id) => match docker::inspect(id)? {
             Some(running) => {
                 let named = Name::Docker(running.name);
-                inside(&named, &Netns::of_pid(running.pid).map_err(not_found(name))?, namespaces)
+                inside(&named, Netns::of_pid(running.pid).map_err(not_found(name))?, namespaces)
             }
             None => Err(Error::NoSuchContainer {
                 name: name.to_string(),
@@ -119,7 +83,7 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     if docker::knows(bare)? {
         candidates.push(Name::Docker(bare.into()));
     }
-    let own = Rtnl::open_in(namespaces.own()?)?.link(bare)?;
+    let own = namespaces.rtnl(&*namespaces.own()?)?.link(bare)?;
     if own.is_some_and(|link| link.kind.as_deref() == Some("veth")) {
         candidates.push(Name::Veth(bare.into()));
     }
@@ -155,12 +119,13 @@ fn not_found(name: &Name) -> impl FnOnce(Error) -> Error {
 }
 
 /// All veths of the container in this namespace.
-fn inside(name: &Name, netns: &Netns, namespaces: &Namespaces) -> Result<Container> {
-    let rtnl = Rtnl::open_in(netns)?;
+fn inside(name: &Name, netns: Netns, namespaces: &Namespaces) -> Result<Container> {
+    let netns = namespaces.keep(netns);
+    let rtnl = namespaces.rtnl(&netns)?;
     let (links, addrs) = (rtnl.links()?, rtnl.addrs()?);
     let mut attachments = Vec::new();
     for link in links {
-        if let Some(found) = attachment(netns, link, &addrs, namespaces)? {
+        if let Some(found) = attachment(&netns, link, &addrs, namespaces)? {
             attachments.push(found);
         }
     }
@@ -174,13 +139,13 @@ fn inside(name: &Name, netns: &Netns, namespaces: &Namespaces) -> Result<Contain
 fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Container> {
     let own = namespaces.own()?;
     let no_veth = || Error::NoVeth { name: name.to_string() };
-    let host = Rtnl::open_in(own)?.link(ifname)?.ok_or_else(|| Error::NoSuchContainer {
+    let host = namespaces.rtnl(&own)?.link(ifname)?.ok_or_else(|| Error::NoSuchContainer {
         name: name.to_string(),
         hint: "`ip link show type veth` lists the interfaces there are",
     })?;
     let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
     let unreachable = || Error::Unreachable { ifname: host.name.clone() };
-    let netns = namespaces.by_nsid(own, nsid)?.ok_or_else(unreachable)?;
+    let netns = namespaces.by_nsid(&own, nsid)?.ok_or_else(unreachable)?;
     let inside = Interface { netns: netns.inode(), ifindex: peer, name: String::new() };
     let found = attachment_at(&inside, namespaces)?.ok_or_else(no_veth)?;
     Ok(Container { name: name.to_string(), attachments: vec![found] })
@@ -188,10 +153,10 @@ fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Co
 
 /// The veth with this container's end; `None` if it is gone.
 pub fn attachment_at(inside: &Interface, namespaces: &Namespaces) -> Result<Option<Attachment>> {
-    let Some(netns) = namespaces.by_inode(inside.netns) else { return Ok(None) };
-    let rtnl = Rtnl::open_in(netns)?;
-    match rtnl.links()?.into_iter().find(|link| link.ifindex == inside.ifindex) {
-        Some(link) => attachment(netns, link, &rtnl.addrs()?, namespaces),
+    let Some(netns) = namespaces.by_inode(inside.netns)? else { return Ok(None) };
+    let rtnl = namespaces.rtnl(&netns)?;
+    match rtnl.link_at(inside.ifindex)? {
+        Some(link) => attachment(&netns, link, &rtnl.addrs()?, namespaces),
         None => Ok(None),
     }
 }
@@ -206,15 +171,16 @@ fn attachment(
     let (Some("veth"), Some(mac)) = (link.kind.as_deref(), link.mac) else { return Ok(None) };
     let (Some(peer), Some(nsid)) = (link.link, link.link_netnsid) else { return Ok(None) };
     let Some(host_netns) = namespaces.by_nsid(netns, nsid)? else { return Ok(None) };
-    let links = Rtnl::open_in(host_netns)?.links()?;
-    let Some(host_link) = links.iter().find(|link| link.ifindex == peer) else { return Ok(None) };
+    let rtnl = namespaces.rtnl(&host_netns)?;
+    let Some(host_link) = rtnl.link_at(peer)? else { return Ok(None) };
+    let master = host_link.master.map_or(Ok(None), |master| rtnl.link_at(master))?;
     Ok(Some(Attachment {
         inside: interface(netns, &link),
         mac: Mac(mac),
         addresses: addresses(addrs, link.ifindex),
-        host: interface(host_netns, host_link),
-        bridge: bridge_of(host_netns, host_link, &links),
-        host_link: host_link.clone(),
+        host: interface(&host_netns, &host_link),
+        bridge: master.and_then(|master| bridge(&host_netns, &host_link, &master)),
+        host_link,
         inside_link: link,
     }))
 }
@@ -231,8 +197,7 @@ fn addresses(addrs: &[AddrInfo], ifindex: u32) -> Vec<IpAddr> {
     own
 }
 
-fn bridge_of(netns: &Netns, host: &LinkInfo, links: &[LinkInfo]) -> Option<Bridge> {
-    let master = links.iter().find(|link| Some(link.ifindex) == host.master)?;
+fn bridge(netns: &Netns, host: &LinkInfo, master: &LinkInfo) -> Option<Bridge> {
     (master.kind.as_deref() == Some("bridge")).then(|| Bridge {
         interface: interface(netns, master),
         up: master.up,

@@ -4,7 +4,9 @@ pub mod docker;
 mod find;
 mod interface;
 mod name;
+mod namespaces;
 
-pub use find::{Attachment, Bridge, Container, Namespaces, attachment_at, find};
+pub use find::{Attachment, Bridge, Container, attachment_at, find};
 pub use interface::{Interface, Mac};
 pub use name::Name;
+pub use namespaces::Namespaces;

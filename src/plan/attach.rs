@@ -8,7 +8,7 @@ use super::pins;
 use super::way::{Attach, Spot};
 use crate::container::Interface;
 use crate::sys::bpf::{Link, Prog, TcxHook, XdpMode};
-use crate::sys::netlink::{LinkInfo, Rtnl};
+use crate::sys::netlink::LinkInfo;
 use crate::{Error, Result};
 
 impl Ground<'_> {
@@ -25,7 +25,7 @@ impl Ground<'_> {
                     match spot {
                         Spot::Native | Spot::Generic => Ok(runs(&link, id)),
                         Spot::Ingress => {
-                            let found = Rtnl::open_in(netns)?.tc_programs(at.ifindex)?;
+                            let found = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
                             Ok(found.iter().any(|found| found.prog_id == Some(id)))
                         }
                     }
@@ -63,7 +63,7 @@ impl Ground<'_> {
                 // Pinned first: what netlink attaches outlives us, and the pin tells whose it is.
                 pins::remove(pin)?;
                 prog.pin(pin)?;
-                let rtnl = Rtnl::open_in(netns)?;
+                let rtnl = self.rtnl(&netns)?;
                 match spot.xdp_mode() {
                     Some(mode) => rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref()),
                     None => rtnl.set_ingress(at.ifindex, prog, &prog.info()?.name),
@@ -112,7 +112,7 @@ impl Ground<'_> {
             Attach::Netlink => {
                 match (spot.xdp_mode(), self.link(at)?) {
                     (Some(mode), _) => self.take_off(at, pins::open_prog(pin)?.as_ref(), mode)?,
-                    (None, Some((netns, _))) => Rtnl::open_in(netns)?.del_ingress(at.ifindex)?,
+                    (None, Some((netns, _))) => self.rtnl(&netns)?.del_ingress(at.ifindex)?,
                     (None, None) => {}
                 }
                 pins::remove(pin)
@@ -123,7 +123,7 @@ impl Ground<'_> {
     /// A program of ours without its pin can't be taken off as safely as it was put on.
     fn refuse_lost(&self, at: &Interface) -> Result<()> {
         let Some((netns, link)) = self.link(at)? else { return Ok(()) };
-        let tc = Rtnl::open_in(netns)?.tc_programs(at.ifindex)?;
+        let tc = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
         let xdp = link.xdp.iter().map(|attached| attached.prog_id);
         for prog_id in xdp.chain(tc.iter().filter_map(|attached| attached.prog_id)) {
             let name = Prog::by_id(prog_id)?.info()?.name;
@@ -150,7 +150,7 @@ impl Ground<'_> {
     pub fn put_back(&self, at: &Interface, replaced: Replaced, pin: &Path) -> Result<()> {
         if let (Some(prog), Some((netns, link))) = (pins::open_prog(pin)?, self.link(at)?) {
             if link.xdp.is_empty() {
-                let rtnl = Rtnl::open_in(netns)?;
+                let rtnl = self.rtnl(&netns)?;
                 rtnl.set_xdp(at.ifindex, Some(&prog), replaced.mode(), None)?;
             }
         }
@@ -160,7 +160,7 @@ impl Ground<'_> {
     fn take_off(&self, at: &Interface, prog: Option<&Prog>, mode: XdpMode) -> Result<()> {
         match (prog, self.link(at)?) {
             (Some(prog), Some((netns, _))) => {
-                Rtnl::open_in(netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
+                self.rtnl(&netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
             }
             _ => Ok(()),
         }

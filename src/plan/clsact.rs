@@ -3,18 +3,17 @@
 use super::ground::Ground;
 use crate::Result;
 use crate::container::Interface;
-use crate::sys::netlink::Rtnl;
 
 /// Makes it.
 pub fn make(ground: Ground, at: &Interface) -> Result<()> {
     let (netns, _) = ground.present(at)?;
-    Rtnl::open_in(netns)?.add_clsact(at.ifindex)
+    ground.rtnl(&netns)?.add_clsact(at.ifindex)
 }
 
 /// Removes it, unless others have come to use it.
 pub fn undo(ground: Ground, at: &Interface) -> Result<()> {
     let Some((netns, _)) = ground.link(at)? else { return Ok(()) };
-    let rtnl = Rtnl::open_in(netns)?;
+    let rtnl = ground.rtnl(&netns)?;
     match rtnl.has_clsact(at.ifindex)? && rtnl.clsact_is_empty(at.ifindex)? {
         true => rtnl.del_clsact(at.ifindex),
         false => Ok(()),
@@ -24,7 +23,7 @@ pub fn undo(ground: Ground, at: &Interface) -> Result<()> {
 /// Whether it is there.
 pub fn holds(ground: Ground, at: &Interface) -> Result<bool> {
     match ground.link(at)? {
-        Some((netns, _)) => Rtnl::open_in(netns)?.has_clsact(at.ifindex),
+        Some((netns, _)) => ground.rtnl(&netns)?.has_clsact(at.ifindex),
         None => Ok(false),
     }
 }

@@ -1,11 +1,13 @@
 //! The ground that facts stand on: interfaces, wherever they live, and what is attached to them.
 
+use std::rc::Rc;
+
 use super::member::Member;
 use super::pins::{self, MemberPins};
 use super::tables;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
-use crate::sys::ethtool::{self, Ethtool};
-use crate::sys::netlink::netdev::{NETDEV_XDP_ACT_NDO_XMIT, xdp_features};
+use crate::sys::ethtool;
+use crate::sys::netlink::netdev::NETDEV_XDP_ACT_NDO_XMIT;
 use crate::sys::netlink::{LinkInfo, Rtnl};
 use crate::sys::netns::Netns;
 use crate::{Error, Result};
@@ -24,24 +26,29 @@ impl<'a> Ground<'a> {
     }
 
     /// All namespaces that can be reached.
-    pub fn namespaces(&self) -> impl Iterator<Item = &'a Netns> {
+    pub fn namespaces(&self) -> Result<Vec<Rc<Netns>>> {
         self.namespaces.all()
     }
 
     /// The interface's namespace; `None` if it is gone.
-    pub fn namespace(&self, at: &Interface) -> Option<&'a Netns> {
+    pub fn namespace(&self, at: &Interface) -> Result<Option<Rc<Netns>>> {
         self.namespaces.by_inode(at.netns)
     }
 
+    /// A routing socket in this namespace.
+    pub fn rtnl(&self, netns: &Netns) -> Result<Rc<Rtnl>> {
+        self.namespaces.rtnl(netns)
+    }
+
     /// The interface's namespace and its present state; `None` if either is gone.
-    pub fn link(&self, at: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
-        let Some(netns) = self.namespaces.by_inode(at.netns) else { return Ok(None) };
-        let links = Rtnl::open_in(netns)?.links()?;
-        Ok(links.into_iter().find(|link| link.ifindex == at.ifindex).map(|link| (netns, link)))
+    pub fn link(&self, at: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
+        let Some(netns) = self.namespaces.by_inode(at.netns)? else { return Ok(None) };
+        let link = self.namespaces.rtnl(&netns)?.link_at(at.ifindex)?;
+        Ok(link.map(|link| (netns, link)))
     }
 
     /// The same, where it must be there.
-    pub fn present(&self, at: &Interface) -> Result<(&'a Netns, LinkInfo)> {
+    pub fn present(&self, at: &Interface) -> Result<(Rc<Netns>, LinkInfo)> {
         self.link(at)?.ok_or_else(|| Error::InterfaceGone { ifname: at.name.clone() })
     }
 
@@ -57,15 +64,15 @@ impl<'a> Ground<'a> {
 
     /// The other end of a host's end, wherever it has been moved; `None` if both are gone. A veth dies as
     /// a pair: where the host's end is, there is another.
-    pub fn inside(&self, host: &Interface) -> Result<Option<(&'a Netns, LinkInfo)>> {
+    pub fn inside(&self, host: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
         let Some((near, link)) = self.link(host)? else { return Ok(None) };
         let unreachable = || Error::Unreachable { ifname: host.to_string() };
         let far = match link.link_netnsid {
-            Some(nsid) => self.namespaces.by_nsid(near, nsid)?.ok_or_else(unreachable)?,
+            Some(nsid) => self.namespaces.by_nsid(&near, nsid)?.ok_or_else(unreachable)?,
             None => near,
         };
-        let links = Rtnl::open_in(far)?.links()?;
-        let peer = links.into_iter().find(|peer| Some(peer.ifindex) == link.link);
+        let rtnl = self.namespaces.rtnl(&far)?;
+        let peer = link.link.map_or(Ok(None), |peer| rtnl.link_at(peer))?;
         peer.map(|peer| Some((far, peer))).ok_or_else(unreachable)
     }
 
@@ -99,32 +106,32 @@ impl<'a> Ground<'a> {
     /// The state of a feature of the container's end; `None` if it is gone.
     pub fn feature(&self, host: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
         let Some((netns, link)) = self.inside(host)? else { return Ok(None) };
-        Ethtool::open_in(netns)?.feature(link.ifindex, name).map(Some)
+        self.namespaces.ethtool(&netns)?.feature(link.ifindex, name).map(Some)
     }
 
     /// Switches a feature of the container's end, if that is still there.
     pub fn set_feature(&self, host: &Interface, name: &str, on: bool) -> Result<()> {
         let Some((netns, link)) = self.inside(host)? else { return Ok(()) };
-        Ethtool::open_in(netns)?.set_feature(link.ifindex, name, on)
+        self.namespaces.ethtool(&netns)?.set_feature(link.ifindex, name, on)
     }
 
     /// Whether the host's end takes redirected frames: its other end polls with NAPI. `None` if the
     /// kernel can't say (before 6.3) or it is gone.
     pub fn takes_frames(&self, host: &Interface) -> Result<Option<bool>> {
         let Some((netns, link)) = self.link(host)? else { return Ok(None) };
-        let features = xdp_features(netns, link.ifindex)?;
+        let features = self.namespaces.netdev(&netns)?.xdp_features(link.ifindex)?;
         Ok(features.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0))
     }
 
     /// Sets the largest packet of an interface, if that is still there.
     pub fn set_mtu(&self, at: &Interface, mtu: u32) -> Result<()> {
         let Some((netns, _)) = self.link(at)? else { return Ok(()) };
-        Rtnl::open_in(netns)?.set_mtu(at.ifindex, mtu)
+        self.rtnl(&netns)?.set_mtu(at.ifindex, mtu)
     }
 
     /// Sets the largest TCP super-packet over IPv4 of the container's end, if that is still there.
     pub fn set_gso_ipv4(&self, host: &Interface, bytes: u32) -> Result<()> {
         let Some((netns, link)) = self.inside(host)? else { return Ok(()) };
-        Rtnl::open_in(netns)?.set_gso_ipv4_max_size(link.ifindex, bytes)
+        self.rtnl(&netns)?.set_gso_ipv4_max_size(link.ifindex, bytes)
     }
 }

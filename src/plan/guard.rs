@@ -4,11 +4,13 @@
 //! the host would send its containers packets that they do not take. To set it by hand would keep it too, but
 //! that it was set by hand could not be taken back. The port is a veth that is never switched on.
 
+use std::rc::Rc;
+
 use super::ground::Ground;
 use super::segment::Segment;
 use crate::Result;
 use crate::container::Mac;
-use crate::sys::netlink::{LinkInfo, Rtnl};
+use crate::sys::netlink::LinkInfo;
 use crate::sys::netns::Netns;
 
 /// Higher than any other: a bridge takes the lowest of its ports' addresses for its own.
@@ -22,9 +24,9 @@ pub fn name(segment: &Segment) -> String {
 /// Makes it.
 pub fn make(ground: Ground, segment: &Segment, mtu: u32) -> Result<()> {
     let (netns, bridge) = ground.present(&segment.bridge)?;
-    let (rtnl, name) = (Rtnl::open_in(netns)?, name(segment));
+    let (rtnl, name) = (ground.rtnl(&netns)?, name(segment));
     if rtnl.link(&name)?.is_none() {
-        rtnl.add_veth(&name, &format!("{name}p"), netns)?;
+        rtnl.add_veth(&name, &format!("{name}p"), &netns)?;
     }
     if let Some(port) = rtnl.link(&name)? {
         rtnl.set_mac(port.ifindex, MAC.0)?;
@@ -37,7 +39,7 @@ pub fn make(ground: Ground, segment: &Segment, mtu: u32) -> Result<()> {
 /// Removes it.
 pub fn undo(ground: Ground, segment: &Segment) -> Result<()> {
     match found(ground, segment)? {
-        Some((netns, port)) => Rtnl::open_in(netns)?.del_link(port.ifindex),
+        Some((netns, port)) => ground.rtnl(&netns)?.del_link(port.ifindex),
         None => Ok(()),
     }
 }
@@ -49,9 +51,9 @@ pub fn holds(ground: Ground, segment: &Segment, mtu: u32) -> Result<bool> {
 }
 
 /// It by its name, if it is a veth: what else has that name is none of ours.
-fn found<'a>(ground: Ground<'a>, segment: &Segment) -> Result<Option<(&'a Netns, LinkInfo)>> {
-    let Some(netns) = ground.namespace(&segment.bridge) else { return Ok(None) };
-    let port = Rtnl::open_in(netns)?.link(&name(segment))?;
+fn found(ground: Ground, segment: &Segment) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
+    let Some(netns) = ground.namespace(&segment.bridge)? else { return Ok(None) };
+    let port = ground.rtnl(&netns)?.link(&name(segment))?;
     let port = port.filter(|port| port.kind.as_deref() == Some("veth"));
     Ok(port.map(|port| (netns, port)))
 }

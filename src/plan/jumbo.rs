@@ -12,7 +12,7 @@ use super::ground::Ground;
 use super::member::Member;
 use crate::Result;
 use crate::container::Interface;
-use crate::sys::netlink::{ROUTE_MTU_MAX, Route, Rtnl};
+use crate::sys::netlink::{ROUTE_MTU_MAX, Route};
 
 /// The number of the table `main`.
 const MAIN: u32 = 254;
@@ -39,20 +39,20 @@ fn is_link_local(ip: &IpAddr) -> bool {
 /// Makes it.
 pub fn make(ground: Ground, host: &Interface, to: IpAddr) -> Result<()> {
     let Some((netns, link)) = ground.inside(host)? else { return Ok(()) };
-    Rtnl::open_in(netns)?.add_host_route(link.ifindex, to, ROUTE_MTU_MAX)
+    ground.rtnl(&netns)?.add_host_route(link.ifindex, to, ROUTE_MTU_MAX)
 }
 
 /// Removes it.
 pub fn undo(ground: Ground, host: &Interface, to: IpAddr) -> Result<()> {
     let Some((netns, link)) = ground.inside(host)? else { return Ok(()) };
-    Rtnl::open_in(netns)?.del_host_route(link.ifindex, to)
+    ground.rtnl(&netns)?.del_host_route(link.ifindex, to)
 }
 
 /// Whether it is there, or not to be made: where the container sends to that address by a router, a route
 /// past the router would be another way.
 pub fn holds(ground: Ground, host: &Interface, to: IpAddr) -> Result<bool> {
     let Some((netns, link)) = ground.inside(host)? else { return Ok(true) };
-    let rtnl = Rtnl::open_in(netns)?;
+    let rtnl = ground.rtnl(&netns)?;
     Ok(rtnl.has_host_route(link.ifindex, to, ROUTE_MTU_MAX)?
         || !best(&rtnl.routes(link.ifindex)?, to).is_some_and(|route| route.on_link))
 }

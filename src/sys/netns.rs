@@ -1,5 +1,6 @@
 //! Network namespaces: setns(2), network_namespaces(7).
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -77,9 +78,14 @@ impl Netns {
         &self.path
     }
 
-    /// Runs `f` on a thread of its own inside the namespace; the caller's never changes. Sockets
-    /// opened there, links created there and devmap entries written there belong to it.
+    /// Runs `f` inside the namespace: on a thread of its own, unless the caller is there already, whose
+    /// namespace never changes. Sockets opened there, links created there and devmap entries written
+    /// there belong to it.
     pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        let own = std::fs::metadata("/proc/thread-self/ns/net");
+        if own.is_ok_and(|own| (own.dev(), own.ino()) == (self.dev, self.ino)) {
+            return Ok(f());
+        }
         let mut result = Err(Error::NamespaceGone);
         self.enter(Box::new(|| result = Ok(f())))?;
         result
@@ -104,31 +110,57 @@ impl Netns {
     /// Every namespace that can be reached by a path, once: the caller's, the named ones,
     /// Docker's, and those of all processes. What vanishes meanwhile is left out.
     pub fn all() -> Result<Vec<Self>> {
-        // One descriptor each: hosts have more containers than a shell's usual 1024.
-        if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-            let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-        }
         let mut all = vec![Self::current()?];
-        let mut paths = entries("/run/netns")?;
-        paths.extend(entries("/run/docker/netns")?);
-        let processes = entries("/proc")?.into_iter();
-        let processes = processes.filter(|path| path.file_name().is_some_and(is_number));
-        paths.extend(processes.map(|path| path.join("ns/net")));
-        for path in paths {
-            // Most processes share one namespace: a stat spares the open.
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
-            let is = |seen: &Self| (seen.dev, seen.ino) == (meta.dev(), meta.ino());
-            if all.iter().any(is) {
-                continue;
-            }
-            match Self::open(path) {
-                Ok(netns) => all.push(netns),
-                // Gone meanwhile. Anything else must not pass for it: what is there would be missed.
-                Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => {}
-                Err(error) => return Err(error),
+        for place in places()? {
+            if place.inode != all[0].ino {
+                all.extend(place.open()?);
             }
         }
         Ok(all)
+    }
+}
+
+/// Where a network namespace can be opened.
+#[derive(Debug)]
+pub struct Place {
+    /// Its inode number.
+    pub inode: u64,
+    path: PathBuf,
+}
+
+impl Place {
+    /// Opens it; `None` if it has vanished, also where another is there by now.
+    pub fn open(&self) -> Result<Option<Netns>> {
+        match Netns::open(&self.path) {
+            Ok(netns) => Ok(Some(netns).filter(|netns| netns.ino == self.inode)),
+            // Gone meanwhile. Anything else must not pass for it: what is there would be missed.
+            Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ESRCH)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Where there are namespaces, each once: the named ones, Docker's, those of all processes. None is opened.
+pub fn places() -> Result<Vec<Place>> {
+    let mut paths = entries("/run/netns")?;
+    paths.extend(entries("/run/docker/netns")?);
+    let processes = entries("/proc")?.into_iter();
+    let processes = processes.filter(|path| path.file_name().is_some_and(is_number));
+    paths.extend(processes.map(|path| path.join("ns/net")));
+    let mut seen = HashSet::new();
+    let place = |path: PathBuf| {
+        let meta = std::fs::metadata(&path).ok()?;
+        // A name whose namespace is gone is a file elsewhere.
+        seen.insert((meta.dev(), meta.ino())).then(|| Place { inode: meta.ino(), path })
+    };
+    Ok(paths.into_iter().filter_map(place).collect())
+}
+
+/// Lets this process have as many descriptors as it may: where all namespaces are looked at, it takes one
+/// for each, and hosts have more containers than a shell's usual 1024.
+pub fn allow_descriptors() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }
 

@@ -39,7 +39,7 @@ impl Pair {
         let end = |container: &Container| {
             let none = || Error::NoVeth { name: container.name.clone() };
             let member = member(container, &planned.members).ok_or_else(none)?;
-            let netns = found.by_inode(member.inside.netns).ok_or_else(none)?;
+            let netns = found.by_inode(member.inside.netns)?.ok_or_else(none)?;
             Ok((member.clone(), netns.try_clone()?))
         };
         let ((from, from_netns), (to, to_netns)) = (end(&containers[0])?, end(&containers[1])?);

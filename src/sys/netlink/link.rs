@@ -2,6 +2,7 @@
 
 use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
+use nix::errno::Errno;
 
 use super::msg::{Message, attr, attrs, text, u32_at};
 use super::socket::{About, malformed};
@@ -78,7 +79,42 @@ impl Rtnl {
 
     /// The interface of this name; `None` if there is none.
     pub fn link(&self, name: &str) -> Result<Option<LinkInfo>> {
-        Ok(self.links()?.into_iter().find(|link| link.name == name))
+        // The kernel refuses what is too long for a name.
+        if name.is_empty() || name.len() >= libc::IFNAMSIZ {
+            return Ok(None);
+        }
+        let found = self.one(name, 0, |message| message.attr_str(Ifla::Ifname, name))?;
+        // It may be an alternative name.
+        Ok(found.filter(|link| link.name == name))
+    }
+
+    /// The interface with this index; `None` if there is none.
+    pub fn link_at(&self, ifindex: u32) -> Result<Option<LinkInfo>> {
+        // The kernel takes zero for none.
+        if ifindex == 0 {
+            return Ok(None);
+        }
+        self.one(&format!("ifindex {ifindex}"), ifindex, |_| {})
+    }
+
+    /// One interface. A dump of all would cost the more the more there are.
+    fn one(
+        &self,
+        on: &str,
+        ifindex: u32,
+        fill: impl FnOnce(&mut Message),
+    ) -> Result<Option<LinkInfo>> {
+        let about = About { call: "RTM_GETLINK", on };
+        let flags = NlmF::REQUEST | NlmF::ACK;
+        let mut message = Message::new(Rtm::Getlink, flags, &ifinfomsg(ifindex, 0, 0));
+        fill(&mut message);
+        let items = match self.socket.ask(about, message) {
+            Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(None),
+            items => items?,
+        };
+        let link = items.iter().find(|(kind, _)| *kind == u16::from(Rtm::Newlink));
+        let link = link.and_then(|(_, body)| parse(body));
+        link.map(Some).ok_or_else(|| malformed(about))
     }
 }
 
@@ -211,6 +247,10 @@ mod tests {
             let eth0 = inside.link("eth0").expect("links").expect("eth0");
             assert_eq!((veth.link, eth0.link), (Some(eth0.ifindex), Some(veth.ifindex)));
             assert_ne!(veth.mac, eth0.mac);
+            // One by itself is as it is among all.
+            for link in rtnl.links().expect("links") {
+                assert_eq!(rtnl.link_at(link.ifindex).expect("links").as_ref(), Some(&link));
+            }
             inside.set_up(eth0.ifindex, true).expect("up");
             assert!(find("vetha").carrier);
 
@@ -218,6 +258,11 @@ mod tests {
             assert_eq!((find("vetha").master, find("vetha").isolated), (None, None));
             rtnl.del_link(veth.ifindex).expect("delete");
             assert_eq!(rtnl.link("vetha").expect("links"), None);
+            assert_eq!(rtnl.link_at(veth.ifindex).expect("links"), None);
+            assert_eq!(rtnl.link_at(0).expect("links"), None);
+            for none in ["", "a-name-that-is-too-long"] {
+                assert_eq!(rtnl.link(none).expect("links"), None);
+            }
             assert_eq!(inside.link("eth0").expect("links"), None);
         });
     }

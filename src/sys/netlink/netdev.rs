@@ -20,16 +20,32 @@ const NETDEV_A_DEV_XDP_FEATURES: u16 = 3;
 /// Bytes of `struct genlmsghdr`.
 const GENL_HEADER: usize = 4;
 
-/// The `NETDEV_XDP_ACT_*` bits of an interface of `netns`; `None` if this kernel can't say.
-pub fn xdp_features(netns: &Netns, ifindex: u32) -> Result<Option<u64>> {
-    let socket = Socket::open_in(netns, NlFamily::Generic)?;
-    let Some(family) = family_id(&socket, "netdev")? else { return Ok(None) };
-    let on = format!("ifindex {ifindex}");
-    let about = About { call: "NETDEV_CMD_DEV_GET", on: &on };
-    let mut message = request(family, NETDEV_CMD_DEV_GET);
-    message.attr(NETDEV_A_DEV_IFINDEX, &ifindex.to_ne_bytes());
-    let features = first_attr(&socket.ask(about, message)?, NETDEV_A_DEV_XDP_FEATURES, u64_at);
-    features.map(Some).ok_or_else(|| malformed(about))
+/// A socket of that family in a namespace; its interfaces are of there.
+pub struct Netdev {
+    socket: Socket,
+    /// The family's number; `None` if this kernel has none.
+    family: Option<u16>,
+}
+
+impl Netdev {
+    /// Opens one inside `netns`; the calling thread stays where it is.
+    pub fn open_in(netns: &Netns) -> Result<Self> {
+        let socket = Socket::open_in(netns, NlFamily::Generic)?;
+        let family = family_id(&socket, "netdev")?;
+        Ok(Self { socket, family })
+    }
+
+    /// The `NETDEV_XDP_ACT_*` bits of an interface; `None` if this kernel can't say.
+    pub fn xdp_features(&self, ifindex: u32) -> Result<Option<u64>> {
+        let Some(family) = self.family else { return Ok(None) };
+        let on = format!("ifindex {ifindex}");
+        let about = About { call: "NETDEV_CMD_DEV_GET", on: &on };
+        let mut message = request(family, NETDEV_CMD_DEV_GET);
+        message.attr(NETDEV_A_DEV_IFINDEX, &ifindex.to_ne_bytes());
+        let items = self.socket.ask(about, message)?;
+        let features = first_attr(&items, NETDEV_A_DEV_XDP_FEATURES, u64_at);
+        features.map(Some).ok_or_else(|| malformed(about))
+    }
 }
 
 /// The number of a generic netlink family; `None` if the kernel has no such family.
@@ -76,7 +92,8 @@ mod tests {
             let rtnl = Rtnl::open_in(&netns).expect("socket");
             rtnl.add_veth("a", "b", &netns).expect("veth");
             let index = |name| rtnl.link(name).expect("links").expect("is there").ifindex;
-            let features = |name| xdp_features(&netns, index(name)).expect("asks");
+            let netdev = Netdev::open_in(&netns).expect("socket");
+            let features = |name| netdev.xdp_features(index(name)).expect("asks");
             let Some(before) = features("b") else {
                 let old = crate::sys::kernel::release().expect("uname") < (6, 3);
                 assert!(old, "the family is there since 6.3");
@@ -89,7 +106,7 @@ mod tests {
             rtnl.set_up(index("b"), true).expect("up");
             let _link = Link::create_xdp(&prog, index("a"), XdpMode::Native).expect("attaches");
             assert_ne!(features("b").expect("known") & NETDEV_XDP_ACT_NDO_XMIT, 0);
-            let gone = xdp_features(&netns, 9999).expect_err("no such interface");
+            let gone = netdev.xdp_features(9999).expect_err("no such interface");
             assert_eq!(gone.errno(), Some(Errno::ENODEV));
         });
     }
