@@ -82,5 +82,5 @@ pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan>
     };
     let Join { datapath, checksum, force, .. } = join;
     let ways = Ways { datapath, checksum, attach, force };
-    up(&containers, ways, &record::all()?, Ground::new(namespaces))
+    up(&containers, ways, &record::places()?, Ground::new(namespaces))
 }
