@@ -79,6 +79,10 @@ fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str
         plan.warnings.extend(carry_out(&plan, ground)?);
     }
     if json {
+        // Who reads it wants them all.
+        for place in std::mem::take(&mut plan.others) {
+            plan.members.push(place.read()?);
+        }
         return print_json(&Answer { version: 1, done: !dry_run, plan: &plan });
     }
     for warning in &plan.warnings {

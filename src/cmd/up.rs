@@ -92,5 +92,5 @@ pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan>
     let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
     let Join { datapath: asked, checksum, attach, big_tcp, jumbo, force } = join;
     let wishes = Wishes { asked, checksum, attach, big_tcp, jumbo, force };
-    up(&containers, wishes, &record::all()?, Ground::new(namespaces))
+    up(&containers, wishes, &record::places()?, Ground::new(namespaces))
 }

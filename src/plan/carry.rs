@@ -23,6 +23,28 @@ use crate::{Error, Result};
 /// Carries a plan out: what has to be cleared, then what is to be done. Gives what the user should know of
 /// how it went.
 pub fn carry_out(plan: &Plan, ground: Ground) -> Result<Vec<String>> {
+    let mut begun = Vec::new();
+    for segment in plan.segments() {
+        begun.push((segment, record::begin(segment)?));
+    }
+    let done = all_or_nothing(plan, ground);
+    // Where something is left, the next one looks at all.
+    if matches!(done, Err(Error::Left { .. } | Error::HalfDone { .. })) {
+        return done;
+    }
+    for (segment, cut_off_before) in begun {
+        let looked_at = done.is_ok() && plan.mended.as_ref() == Some(segment);
+        if !cut_off_before || looked_at {
+            record::end(segment);
+        }
+    }
+    if plan.mended.is_none() {
+        record::end_where_none_is_left()?;
+    }
+    done
+}
+
+fn all_or_nothing(plan: &Plan, ground: Ground) -> Result<Vec<String>> {
     clear(&plan.clear, ground)?;
     let mut warnings = Vec::new();
     for (at, action) in plan.actions.iter().enumerate() {

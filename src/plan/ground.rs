@@ -1,11 +1,13 @@
 //! The ground that facts stand on: interfaces, wherever they live, and what is attached to them.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use super::member::Member;
 use super::pins::{self, MemberPins};
 use super::tables;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
+use crate::sys::bridge;
 use crate::sys::ethtool;
 use crate::sys::netlink::netdev::NETDEV_XDP_ACT_NDO_XMIT;
 use crate::sys::netlink::{LinkInfo, Rtnl};
@@ -74,6 +76,19 @@ impl<'a> Ground<'a> {
         let rtnl = self.namespaces.rtnl(&far)?;
         let peer = link.link.map_or(Ok(None), |peer| rtnl.link_at(peer))?;
         peer.map(|peer| Some((far, peer))).ok_or_else(unreachable)
+    }
+
+    /// The ports of a bridge, by their index.
+    pub fn bridge_ports(&self, bridge: &Interface) -> Result<HashSet<u32>> {
+        let Some(netns) = self.namespaces.by_inode(bridge.netns)? else {
+            return Ok(HashSet::new());
+        };
+        if let Ok(ports) = bridge::ports(&netns, bridge.ifindex) {
+            return Ok(ports.into_iter().collect());
+        }
+        let links = self.namespaces.rtnl(&netns)?.links()?.into_iter();
+        let ports = links.filter(|link| link.master == Some(bridge.ifindex));
+        Ok(ports.map(|link| link.ifindex).collect())
     }
 
     /// Whether the member's veth is still there.

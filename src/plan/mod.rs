@@ -17,6 +17,7 @@ mod pins;
 pub mod record;
 pub mod segment;
 mod sizes;
+mod sound;
 mod tables;
 mod up;
 pub mod way;
@@ -41,13 +42,33 @@ pub struct Plan {
     pub clear: Vec<Action>,
     /// Done then, all or nothing.
     pub actions: Vec<Action>,
-    /// After `up`: who is joined on the bridge. After `down`: who is no more.
+    /// After `up`: who is joined on the bridge, as far as they were looked at. After `down`: who is no more.
     pub members: Vec<Member>,
+    /// Who stays joined there as he is: nobody has read these records.
+    #[serde(skip)]
+    pub others: Vec<record::Place>,
+    /// After `up`: the bridge on which all is well then, whatever was cut off there before.
+    #[serde(skip)]
+    pub mended: Option<Segment>,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
 
 impl Plan {
+    /// The bridges on which something is changed.
+    fn segments(&self) -> Vec<&Segment> {
+        let mut segments: Vec<&Segment> = self.mended.iter().collect();
+        for action in self.clear.iter().chain(&self.actions) {
+            match &action.fact {
+                Fact::Record(member) if !segments.contains(&&member.segment) => {
+                    segments.push(&member.segment);
+                }
+                _ => {}
+            }
+        }
+        segments
+    }
+
     /// Whose record goes, though nobody asked for it: what is gone, or on another bridge.
     pub fn left_out(&self) -> impl Iterator<Item = &Member> {
         let undone = self.clear.iter().chain(&self.actions).filter_map(|action| match action {

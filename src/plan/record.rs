@@ -5,13 +5,13 @@ use std::fs;
 use std::io::{ErrorKind, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
 
 use super::member::{Member, VERSION};
-use super::segment::RUN;
+use super::segment::{RUN, Segment, UNFINISHED};
 use crate::sys::bpffs;
 use crate::{Error, Result};
 
@@ -51,18 +51,96 @@ pub fn written(member: &Member) -> Result<bool> {
     Ok(path.exists() && read(&path)? == *member)
 }
 
-/// All members of all segments, by segment and host interface.
-pub fn all() -> Result<Vec<Member>> {
-    let mut members = Vec::new();
-    for path in entries(Path::new(RUN))? {
-        if path.extension().is_some_and(|extension| extension == "json") {
-            members.push(read(&path)?);
+/// Where a record is: its name tells of which interface on which bridge.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Place {
+    path: PathBuf,
+    /// Inode number of the namespace of the bridge and the host's end.
+    pub netns: u64,
+    bridge: u32,
+    /// The index of the host's end.
+    pub host: u32,
+}
+
+impl Place {
+    /// Of a record's path; `None` for another.
+    fn of(path: &Path) -> Option<Self> {
+        let mut numbers = path.file_stem()?.to_str()?.split('-');
+        let (netns, bridge, host) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let [bridge, host] = [bridge.parse().ok()?, host.parse().ok()?];
+        let place = Self { path: path.into(), netns: netns.parse().ok()?, bridge, host };
+        numbers.next().is_none().then_some(place)
+    }
+
+    /// Whether it is of a member on this bridge.
+    pub fn is_on(&self, segment: &Segment) -> bool {
+        (self.netns, self.bridge) == (segment.bridge.netns, segment.bridge.ifindex)
+    }
+
+    /// Whether it is this member's.
+    pub fn is_for(&self, member: &Member) -> bool {
+        self.is_on(&member.segment) && self.host == member.host.ifindex
+    }
+
+    /// The member.
+    pub fn read(&self) -> Result<Member> {
+        read(&self.path)
+    }
+}
+
+/// Notes that something is being changed on this bridge: if it is cut off, nothing is known of any member.
+/// Gives whether something was cut off before.
+pub fn begin(segment: &Segment) -> Result<bool> {
+    let before = cut_off(segment);
+    bpffs::create_dir(RUN.as_ref())?;
+    fs::write(segment.unfinished(), b"").map_err(Error::io(segment.unfinished()))?;
+    Ok(before)
+}
+
+/// Notes that it is done, or taken back. If that fails, the next one has more to look at.
+pub fn end(segment: &Segment) {
+    let _ = fs::remove_file(segment.unfinished());
+}
+
+/// The same for all bridges without a member: there is nothing to look at.
+pub fn end_where_none_is_left() -> Result<()> {
+    let (notes, others): (Vec<_>, Vec<_>) = entries(Path::new(RUN))?
+        .into_iter()
+        .partition(|path| path.extension().is_some_and(|extension| extension == UNFINISHED));
+    for note in notes {
+        let bridge = |path: &Path| Some(path.file_stem()?.to_str()?.rsplit_once('-')?.0.to_owned());
+        let stem = note.file_stem().and_then(|stem| stem.to_str());
+        if !others.iter().any(|path| bridge(path).as_deref() == stem) {
+            let _ = fs::remove_file(note);
         }
     }
-    members.sort_unstable_by_key(|member| {
-        (member.segment.bridge.netns, member.segment.bridge.ifindex, member.host.ifindex)
-    });
-    Ok(members)
+    Ok(())
+}
+
+/// Whether something was cut off on this bridge.
+pub fn cut_off(segment: &Segment) -> bool {
+    segment.unfinished().symlink_metadata().is_ok()
+}
+
+/// Where all records are, by segment and host interface. None is read.
+pub fn places() -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for path in entries(Path::new(RUN))? {
+        if path.extension().is_some_and(|extension| extension == "json") {
+            match Place::of(&path) {
+                Some(place) => places.push(place),
+                // It says what is wrong.
+                None => read(&path).map(drop)?,
+            }
+        }
+    }
+    places.sort_unstable_by_key(|place| (place.netns, place.bridge, place.host));
+    Ok(places)
+}
+
+/// All members of all segments, by segment and host interface.
+pub fn all() -> Result<Vec<Member>> {
+    places()?.iter().map(Place::read).collect()
 }
 
 fn read(path: &Path) -> Result<Member> {
@@ -81,7 +159,7 @@ fn read(path: &Path) -> Result<Member> {
     Ok(member)
 }
 
-fn entries(folder: &Path) -> Result<Vec<std::path::PathBuf>> {
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(list) => {
             list.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(folder))).collect()

@@ -13,6 +13,8 @@ use crate::container::Interface;
 pub const PINS: &str = "/sys/fs/bpf/xhop";
 /// The one folder for records and the lock.
 pub const RUN: &str = "/run/xhop";
+/// How the file is called that is there while something is being changed.
+pub const UNFINISHED: &str = "unfinished";
 
 /// A bridge whose ports are joined.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -46,6 +48,11 @@ impl Segment {
     /// The file of one member's record.
     pub fn record(&self, host: &Interface) -> PathBuf {
         Path::new(RUN).join(format!("{}-{}.json", self.folder(), host.ifindex))
+    }
+
+    /// The file that is there while something is being changed.
+    pub fn unfinished(&self) -> PathBuf {
+        Path::new(RUN).join(format!("{}.{UNFINISHED}", self.folder()))
     }
 
     /// The maps that all its members share.

@@ -1,5 +1,6 @@
 //! The maps that a segment's members share, and what stands in them.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use xhop_asm::MapDecl;
@@ -91,6 +92,21 @@ pub fn allowed(segment: &Segment, at: &Interface) -> Result<bool> {
         Some(ports) => Ok(ports.lookup(&at.ifindex.to_ne_bytes())?.is_some()),
         None => Ok(false),
     }
+}
+
+/// All that can be redirected to, by their index.
+pub fn redirected_to(segment: &Segment) -> Result<HashSet<u32>> {
+    let Some(ports) = open(segment, &endpoint::ports())? else { return Ok(HashSet::new()) };
+    let keys = ports.keys()?.into_iter();
+    Ok(keys.filter_map(|key| key.first_chunk().copied().map(u32::from_ne_bytes)).collect())
+}
+
+/// The index of the interface that an address is sent to; `None` if it is sent to none.
+pub fn sent_to(segment: &Segment, address: IpAddr) -> Result<Option<u32>> {
+    let (decl, key) = endpoint_key(address);
+    let Some(endpoints) = open(segment, &decl)? else { return Ok(None) };
+    let entry = endpoints.lookup(&key)?;
+    Ok(entry.and_then(|entry| entry.first_chunk().copied()).map(u32::from_ne_bytes))
 }
 
 /// Sends an address to an interface.

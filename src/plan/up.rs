@@ -1,77 +1,105 @@
 //! The plan of `up`: from what is wished and what is found to what has to be done.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::carry::holds;
 use super::choose::choose;
-use super::fact::{Action, Sense};
+use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::jumbo;
 use super::member::Member;
+use super::record::Place;
 use super::segment::Segment;
+use super::sound::sound;
 use super::way::{ChecksumWay, Ways, Wishes};
 use super::wish::wish;
-use super::{Plan, down};
+use super::{Plan, down, tables};
 use crate::container::Container;
 use crate::{Error, Result};
 
 /// The plan that joins the containers with each other and with those that are joined on their bridge
-/// already. `members` are all records there are. Changes nothing.
+/// already. `places` are those of all records there are. Changes nothing.
 pub fn up(
     containers: &[Container],
     wishes: Wishes,
-    members: &[Member],
+    places: &[Place],
     ground: Ground,
 ) -> Result<Plan> {
     let chosen = choose(containers, wishes.force, ground)?;
     let segment = &chosen.segment;
-    let named = |member: &Member| chosen.attachments.iter().any(|(_, a)| a.host == member.host);
+    let named: HashSet<_> =
+        chosen.attachments.iter().map(|(_, a)| (a.host.netns, a.host.ifindex)).collect();
+    let sound = sound(segment, ground)?;
     // What has been on this bridge, and what is named now wherever it has been.
-    let (mut live, mut dead) = (Vec::new(), Vec::new());
-    for member in members.iter().filter(|m| m.segment == *segment || named(m)) {
-        let list = if ground.alive(member)? { &mut live } else { &mut dead };
-        list.push(member.clone());
+    let mut found = Found { live: Vec::new(), dead: Vec::new() };
+    let (mut others, mut doubtful) = (HashMap::new(), Vec::new());
+    for place in places {
+        if named.contains(&(place.netns, place.host)) {
+            found.look(place, ground)?;
+        } else if place.is_on(segment) && sound.contains(&place.host) {
+            others.insert(place.host, place);
+        } else if place.is_on(segment) {
+            doubtful.push(place);
+        }
     }
-    let others = live.iter().find(|member| member.segment == *segment && !named(member));
-    let ways = wishes.settle(others.map(|member| member.datapath))?;
+    let one = others.values().chain(&doubtful).next().map(|place| place.read()).transpose()?;
+    let ways = wishes.settle(one.map(|member| member.datapath))?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
-        let before = live.iter().find(same);
+        let before = found.live.iter().find(same);
         wished.push(wish(ways, name, segment, attachment, before, ground)?);
     }
-    // What is joined already and not named now stays as it is, with the addresses that it has now.
-    for member in live.iter().filter(|member| !named(member)) {
-        wished.extend(again(member, ground)?);
+    for place in doubtful {
+        wished.extend(found.again(place, ground)?);
+    }
+    // Who had an address that is somebody else's now is no more what he was.
+    let mut asked = 0;
+    while let Some(member) = wished.get(asked).filter(|_| !others.is_empty()) {
+        asked += 1;
+        for place in holders(member, &mut others)? {
+            wished.extend(found.again(place, ground)?);
+        }
     }
     refuse_shared_addresses(&wished)?;
-    refuse_mixed_ways(&wished)?;
-    if let [alone] = wished.as_slice() {
+    // All on a bridge are joined alike: one tells of the others.
+    let kin = kin(&wished, &found, &others)?;
+    refuse_mixed_ways(wished.iter().chain(&kin))?;
+    if let ([alone], true) = (wished.as_slice(), others.is_empty()) {
         return Err(Error::Alone { name: alone.name.clone() });
     }
-    live.retain(|member| !wished.contains(member));
-    let changed = live;
-    let leaves = |member: &&Member| dead.contains(member) || changed.contains(member);
-    let mut staying: Vec<&Member> = members.iter().filter(|member| !leaves(member)).collect();
-    staying.extend(&wished);
-    let mut actions = down::take_out(&changed, &staying, false, ground)?;
-    staying.extend(&changed);
-    let clear = down::take_out(&dead, &staying, false, ground)?;
+    let Found { live: mut changed, dead } = found;
+    changed.retain(|member| !wished.contains(member));
+    let left = |list: &[Member], place: &Place| list.iter().any(|member| place.is_for(member));
+    let stands = |on: &Segment, place: &Place| place.is_on(on) && !left(&dead, place);
+    let after = |on: &Segment| {
+        on == segment || places.iter().any(|place| stands(on, place) && !left(&changed, place))
+    };
+    let staying: Vec<&Member> = wished.iter().chain(&kin).collect();
+    let mut actions = down::take_out(&changed, &after, &staying, false, ground)?;
+    let before = |on: &Segment| on == segment || places.iter().any(|place| stands(on, place));
+    let still: Vec<&Member> = staying.iter().copied().chain(&changed).collect();
+    let clear = down::take_out(&dead, &before, &still, false, ground)?;
     // What holds now holds no more once it is taken back.
     let anew = |member: &Member| changed.iter().chain(&dead).any(|m| m.host == member.host);
+    let mut shared: Vec<Fact> = Vec::new();
     for member in &wished {
         let anew = anew(member);
         for fact in member.facts() {
-            let action = Action { sense: Sense::Make, fact };
-            let made = actions.contains(&action);
-            if !made && (anew && !action.fact.is_shared() || !holds(&action.fact, ground)?) {
-                actions.push(action);
+            if fact.is_shared() && shared.contains(&fact) {
+                continue;
+            }
+            if anew && !fact.is_shared() || !holds(&fact, ground)? {
+                actions.push(Action { sense: Sense::Make, fact: fact.clone() });
+            }
+            if fact.is_shared() {
+                shared.push(fact);
             }
         }
     }
     // Last, when both ends take large packets.
     for (at, one) in wished.iter().enumerate() {
-        for other in wished.iter().skip(at + 1).filter(|other| named(one) || named(other)) {
+        for other in wished.iter().skip(at + 1).chain(&kin) {
             for fact in jumbo::routes_between(one, other) {
                 if anew(one) || anew(other) || !holds(&fact, ground)? {
                     actions.push(Action { sense: Sense::Make, fact });
@@ -80,7 +108,52 @@ pub fn up(
         }
     }
     let warnings = warnings(segment, ground)?;
-    Ok(Plan { clear, actions, members: wished, warnings })
+    let others = others.into_values().cloned().collect();
+    let mended = Some(segment.clone());
+    Ok(Plan { clear, actions, members: wished, others, mended, warnings })
+}
+
+/// The records that were read, by whether their veth is still there.
+struct Found {
+    live: Vec<Member>,
+    dead: Vec<Member>,
+}
+
+impl Found {
+    /// Reads one; gives its member if that is there.
+    fn look(&mut self, place: &Place, ground: Ground) -> Result<Option<&Member>> {
+        let member = place.read()?;
+        if ground.alive(&member)? {
+            self.live.push(member);
+            return Ok(self.live.last());
+        }
+        self.dead.push(member);
+        Ok(None)
+    }
+
+    /// The member as it would be joined now: what is joined already and not named stays as it is, with the
+    /// addresses that it has now.
+    fn again(&mut self, place: &Place, ground: Ground) -> Result<Option<Member>> {
+        self.look(place, ground)?.map_or(Ok(None), |member| again(member, ground))
+    }
+}
+
+/// Of the others as many as have to be known: all, if anybody takes large packets, since those who do have
+/// routes to each other; else one.
+fn kin(wished: &[Member], found: &Found, others: &HashMap<u32, &Place>) -> Result<Vec<Member>> {
+    let mut known = wished.iter().chain(&found.live).chain(&found.dead);
+    let large = known.any(|member| member.bridge_mtu.is_some());
+    others.values().take(if large { others.len() } else { 1 }).map(|place| place.read()).collect()
+}
+
+/// Which of the others have an address that is this member's now: they are no more among them.
+fn holders<'a>(member: &Member, others: &mut HashMap<u32, &'a Place>) -> Result<Vec<&'a Place>> {
+    let mut holders = Vec::new();
+    for address in &member.addresses {
+        let host = tables::sent_to(&member.segment, *address)?;
+        holders.extend(host.and_then(|host| others.remove(&host)));
+    }
+    Ok(holders)
 }
 
 /// What the direct path goes round, where the kernel would have looked.
@@ -121,13 +194,13 @@ fn again(member: &Member, ground: Ground) -> Result<Option<Member>> {
 
 /// What one sends, the other must be ready for: native XDP wants a receiver that polls, and one that trusts
 /// checksums wants them of all or of none.
-fn refuse_mixed_ways(members: &[Member]) -> Result<()> {
+fn refuse_mixed_ways<'a>(mut members: impl Iterator<Item = &'a Member>) -> Result<()> {
     let way = |member: &Member| match member.checksum {
         Some(ChecksumWay::Trust) => format!("{}, checksum trust", member.datapath),
         _ => member.datapath.to_string(),
     };
-    let Some(first) = members.first() else { return Ok(()) };
-    match members.iter().find(|member| way(member) != way(first)) {
+    let Some(first) = members.next() else { return Ok(()) };
+    match members.find(|member| way(member) != way(first)) {
         // Those who were joined before come last.
         Some(one) => Err(Error::MixedWays {
             one: one.name.clone(),

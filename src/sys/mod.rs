@@ -5,6 +5,7 @@
 
 pub mod bpf;
 pub mod bpffs;
+pub mod bridge;
 pub mod caps;
 pub mod cpu;
 pub mod ethtool;

@@ -212,6 +212,25 @@ impl Map {
         }
     }
 
+    /// The keys of all entries, in no order. What comes or goes meanwhile may be among them or not.
+    pub fn keys(&self) -> Result<Vec<Vec<u8>>> {
+        let mut keys = Vec::new();
+        let mut next = vec![0; self.info.key_size as usize];
+        // Without a key it gives the first.
+        let mut attr =
+            ElemAttr { map_fd: raw(self), pad: 0, key: 0, value: addr_mut(&mut next), flags: 0 };
+        // Where the last one has gone, it begins anew: not for ever.
+        for _ in 0..self.info.max_entries {
+            match bpf(Cmd::MAP_GET_NEXT_KEY, &mut attr) {
+                Ok(_) => keys.push(next.clone()),
+                Err(Errno::ENOENT) => break,
+                Err(errno) => return Err(Cmd::MAP_GET_NEXT_KEY.failed(&self.info.name)(errno)),
+            }
+            attr.key = keys.last().map_or(0, |key| addr(key));
+        }
+        Ok(keys)
+    }
+
     /// One of the element commands.
     fn elem(&self, cmd: Cmd, key: &[u8], value: u64) -> nix::Result<()> {
         let mut attr = ElemAttr { map_fd: raw(self), pad: 0, key: addr(key), value, flags: 0 };

@@ -37,6 +37,7 @@ impl Cmd {
     const MAP_LOOKUP_ELEM: Self = Self(1, "BPF_MAP_LOOKUP_ELEM");
     const MAP_UPDATE_ELEM: Self = Self(2, "BPF_MAP_UPDATE_ELEM");
     const MAP_DELETE_ELEM: Self = Self(3, "BPF_MAP_DELETE_ELEM");
+    const MAP_GET_NEXT_KEY: Self = Self(4, "BPF_MAP_GET_NEXT_KEY");
     const PROG_LOAD: Self = Self(5, "BPF_PROG_LOAD");
     const OBJ_PIN: Self = Self(6, "BPF_OBJ_PIN");
     const OBJ_GET: Self = Self(7, "BPF_OBJ_GET");
