@@ -28,7 +28,7 @@ pub struct Packet {
     pub ingress: u32,
     /// Who to whom, and what.
     pub summary: String,
-    /// An `XDP_*` action, or a number that is none.
+    /// An `XDP_*` or `TC_ACT_*` action, or a number that is none.
     pub verdict: String,
     /// The ifindex that it is redirected to.
     pub redirect: Option<u32>,
@@ -140,7 +140,7 @@ impl Totals {
 fn action(program: Shipped, outcome: &Outcome) -> Option<&'static str> {
     match program {
         Shipped::Measure(_) => None,
-        _ => Some(outcome.action()).filter(|action| action.starts_with("XDP_")),
+        _ => outcome.hook.action(outcome.verdict as u32 as i32),
     }
 }
 
