@@ -1,6 +1,7 @@
 //! What became of the packets, as values.
 
 use serde::Serialize;
+use xhop_asm::Hook;
 use xhop_asm::blocks::count::{self, VERDICTS, value};
 use xhop_asm::programs::Shipped;
 use xhop_vm::pcap::Frame;
@@ -126,7 +127,9 @@ impl Totals {
     pub fn add(&mut self, program: Shipped, frame: &Frame, outcome: &Outcome) {
         self.packets += 1;
         self.cut += usize::from(frame.is_cut());
-        self.long += usize::from(frame.original_len > LONGEST);
+        // An skb may have any length, and a frame in pieces too.
+        let long = outcome.hook == Hook::Xdp && frame.original_len > LONGEST;
+        self.long += usize::from(long);
         self.changed += usize::from(frame.data != outcome.packet);
         let verdict = action(program, outcome).unwrap_or("a number");
         match self.verdicts.iter_mut().find(|total| total.verdict == verdict) {
