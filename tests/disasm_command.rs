@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 use lab::XHOP;
 use serde_json::Value;
+use xhop_asm::programs::Shipped;
 
 /// `r0 = 2; exit`, XDP_PASS.
 const PASS: &str = "b700000002000000 9500000000000000";
@@ -80,12 +81,15 @@ fn each_format_is_recognised() {
         // An object has names besides.
         let object = file(&format!("{name}.o"), &elf);
         let from_elf = text(&["disasm", &object], b"");
-        assert!(from_elf.starts_with("; section xdp\nxhop_"), "{from_elf}");
+        let shipped = Shipped::named(&name).expect("is listed");
+        let section = shipped.program().expect("assembles").hook().section();
+        let head = format!("; section {section}\nxhop_");
+        assert!(from_elf.starts_with(&head), "{from_elf}");
         let plain = |line: &str| line.split(" ll").next().expect("text").to_owned();
         let code: Vec<String> = from_elf.lines().skip(2).map(plain).collect();
         assert!(code == listed.lines().map(plain).collect::<Vec<_>>(), "{from_elf}\n{listed}");
         assert_eq!(
-            text(&["disasm", &object, "--section", "xdp", "--format", "elf"], b""),
+            text(&["disasm", &object, "--section", section, "--format", "elf"], b""),
             from_elf
         );
         // The same instructions as in the listing, which has labels instead of slots.
@@ -302,6 +306,29 @@ fn a_programs_name_wins_over_a_file() {
     assert!(of_file.starts_with("./measure+empty\n") && of_file.contains("XDP_PASS"), "{of_file}");
     let said = error(&["lint", "forwrd"], b"");
     assert!(said.contains("forward+complete"), "{said}");
+}
+
+/// By its section's name or, where it has none, as it is said.
+#[test]
+fn the_hook_is_known() {
+    let (elf, raw) = (
+        ok(&["show", "peer", "--format", "elf"], b""),
+        ok(&["show", "trust", "--format", "bin"], b""),
+    );
+    let said = text(&["lint", &file("hook.o", &elf), "--hook", "xdp"], b"");
+    assert!(said.contains("TC_ACT_REDIRECT") && !said.contains("FINDING"), "{said}");
+    // Without the maps, the code up to them is looked at; with the wrong hook it breaks at once.
+    let findings = |hook: &str| {
+        let done = xhop(&["lint", &file("hook.raw", &raw), "--hook", hook]);
+        assert_eq!(done.status.code(), Some(1));
+        String::from_utf8(done.stdout).expect("text")
+    };
+    assert!(!findings("tc").contains("of the context"), "{}", findings("tc"));
+    assert!(findings("xdp").contains("byte 40 of the context"), "{}", findings("xdp"));
+    // `r0 = -1; exit`
+    let unspec = b"b7000000ffffffff9500000000000000";
+    assert!(text(&["lint", "-", "--hook", "tc"], unspec).contains("TC_ACT_UNSPEC"));
+    assert!(text(&["lint", "-"], unspec).contains("4294967295"));
 }
 
 #[test]

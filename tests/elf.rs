@@ -9,7 +9,7 @@ use serde_json::Value;
 use xhop_asm::elf::object;
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, SLOT};
 use xhop_asm::programs::Shipped;
-use xhop_asm::{ByteOrder, Insn, Program};
+use xhop_asm::{ByteOrder, Hook, Insn, Program};
 
 const OBJECT: &str = "/run/program.o";
 const BPF_F_RDONLY_PROG: u64 = 1 << 7;
@@ -24,7 +24,8 @@ fn bpftool_loads_what_we_write() {
             lab.ok_in(Where::Own, &["bpftool", "prog", "load", OBJECT, PIN]);
             let name = shipped.name();
             let shown = lab.json(Where::Own, &["bpftool", "-j", "prog", "show", "pinned", PIN]);
-            assert_eq!(shown["type"], "xdp", "{name}");
+            let kind = if program.hook() == Hook::Tc { "sched_cls" } else { "xdp" };
+            assert_eq!(shown["type"], kind, "{name}");
             assert_eq!(shown["name"], program.symbol(), "{name}");
             assert_eq!(shown["tag"], tag_by_descriptor(lab, &program), "{name}");
             same_maps(lab, &program, &shown);

@@ -3,18 +3,34 @@
 
 mod lab;
 
-use lab::{lab, load_xdp};
+use std::os::fd::{AsFd, AsRawFd};
+
+use lab::lab;
+use lab::raw::{Raw, load};
+use xhop::sys::bpf::Map;
+use xhop_asm::blocks::endpoint;
 use xhop_asm::lint::{Rule, lint_program};
+use xhop_asm::tc::sk_buff;
 use xhop_asm::xdp::{self, xdp_md};
-use xhop_asm::{Assembler, ByteOrder, FP, Pointer, R0, R1, R2, R3, R4, R6, R7};
+use xhop_asm::{Assembler, ByteOrder, FP, Helper, Hook, Pointer, R0, R1, R2, R3, R4, R6, R7};
 
 /// The lint finds that the rule is broken, and the kernel's log says so in these words.
 #[track_caller]
 fn refused(rule: Rule, log: &str, build: impl FnOnce(&mut Assembler)) {
-    let mut asm = Assembler::new("quirk");
+    refused_on(Hook::Xdp, rule, log, build);
+}
+
+#[track_caller]
+fn refused_on(hook: Hook, rule: Rule, log: &str, build: impl FnOnce(&mut Assembler)) {
+    let mut asm = Assembler::on(hook, "quirk");
     build(&mut asm);
     let program = asm.finish().expect("assembles");
-    match load_xdp("quirk", &program.bytes(ByteOrder::NATIVE), &[]) {
+    let maps: Vec<Map> =
+        program.maps().iter().map(|decl| Map::create(decl).expect("a map")).collect();
+    let fd_array: Vec<i32> = maps.iter().map(|map| map.as_fd().as_raw_fd()).collect();
+    let (kind, insns) = (hook.prog_type(), program.bytes(ByteOrder::NATIVE));
+    let raw = Raw { kind, name: "quirk", insns: &insns, fd_array: &fd_array, ..Raw::default() };
+    match load(&raw) {
         Ok(_) => panic!("the kernel takes it, and not for {log:?}"),
         Err(said) => assert!(said.contains(log), "{said}"),
     }
@@ -74,4 +90,62 @@ fn what_kernels_refuse_for_reasons_of_their_own() {
             leave(asm);
         });
     });
+}
+
+/// `redirect_peer` with flags is not here: kernels take that, and drop the packet.
+#[test]
+fn what_belongs_to_another_hook() {
+    lab("what_belongs_to_another_hook", |_| {
+        for hook in [Hook::Xdp, Hook::XdpFrags] {
+            refused_on(hook, Rule::Context, "invalid bpf_context access", |asm| {
+                asm.load(R2, R1.u32(sk_buff::IFINDEX), "of an skb");
+                leave(asm);
+            });
+            for (helper, name) in [
+                (Helper::SKB_CHANGE_TYPE, "bpf_skb_change_type#32"),
+                (Helper::CSUM_LEVEL, "bpf_csum_level#135"),
+                (Helper::REDIRECT_PEER, "bpf_redirect_peer#155"),
+            ] {
+                refused_on(hook, Rule::Call, name, |asm| call(asm, helper));
+            }
+        }
+        refused_on(Hook::Tc, Rule::Call, "bpf_xdp_adjust_tail#65", |asm| {
+            call(asm, Helper::XDP_ADJUST_TAIL)
+        });
+        refused_on(Hook::Tc, Rule::Call, "bpf_redirect_map#51", |asm| {
+            let ports = asm.map(endpoint::ports());
+            asm.load_map(R1, ports, "ports");
+            asm.mov(R3, 0, "no flags");
+            call(asm, Helper::REDIRECT_MAP);
+        });
+        refused_on(Hook::Tc, Rule::Context, "invalid bpf_context access", |asm| {
+            asm.store(R1.u32(sk_buff::PKT_TYPE), 0, "by a helper only");
+            leave(asm);
+        });
+        for helper in [Helper::SKB_CHANGE_TYPE, Helper::CSUM_LEVEL] {
+            refused_on(Hook::Tc, Rule::Call, "R1 type=fp expected=ctx", |asm| {
+                asm.mov(R1, FP, "no context");
+                call(asm, helper);
+            });
+        }
+        refused_on(Hook::Tc, Rule::ValueBounds, "write into map forbidden", |asm| {
+            let none = asm.label("none");
+            let ports = asm.map(endpoint::ports());
+            asm.store(FP.u32(-4), 1, "key");
+            asm.load_map(R1, ports, "ports");
+            asm.mov(R2, FP, "key:");
+            asm.add(R2, -4, "on the stack");
+            asm.call(Helper::MAP_LOOKUP_ELEM, "r0 = an interface");
+            asm.jump_if(R0.eq(0), &none, "none");
+            asm.store(R0.u32(0), 2, "another");
+            asm.bind(none);
+            leave(asm);
+        });
+    });
+}
+
+fn call(asm: &mut Assembler, helper: Helper) {
+    asm.mov(R2, 0, "a number");
+    asm.call(helper, "the call");
+    leave(asm);
 }

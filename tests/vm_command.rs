@@ -156,6 +156,38 @@ fn the_lost_syns_are_mended() {
     }
 }
 
+/// Verdicts are those of the program's hook; a long frame is nothing to it.
+#[test]
+fn traffic_control() {
+    let desk = Desk::new();
+    let frames = [
+        tcp().payload_len(9000).partial().bytes(),
+        tcp6().from(B).to(A).bytes(),
+        udp().vlan(5).bytes(),
+    ];
+    desk.capture("in.pcap", &frames);
+    for (program, first, second) in [
+        ("peer", "TC_ACT_REDIRECT 9", "TC_ACT_REDIRECT 7"),
+        ("trust", "TC_ACT_UNSPEC null", "TC_ACT_UNSPEC null"),
+        ("forward+frags", "XDP_REDIRECT 9", "XDP_REDIRECT 7"),
+    ] {
+        let args = [&[program, "--pcap", "in.pcap"], &A_AND_B[..]].concat();
+        let told = desk.json(&args);
+        let facts = |packet: &Value| {
+            assert_eq!(packet["changed"], Value::Array(Vec::new()), "{program}");
+            ["verdict", "redirect"].map(|key| packet[key].to_string().replace('"', "")).join(" ")
+        };
+        let packets: Vec<String> =
+            told["packets"].as_array().expect("a list").iter().map(facts).collect();
+        let third = if program == "forward+frags" { "XDP_PASS null" } else { "TC_ACT_UNSPEC null" };
+        assert_eq!(packets, [first, second, third], "{program}");
+        assert!(!desk.vm(&args).contains("longer than"), "{program}");
+        // Instruction by instruction it is the same.
+        let traced = desk.vm(&[&args[..], &["--trace"]].concat());
+        assert!(traced.contains("exit"), "{traced}");
+    }
+}
+
 #[test]
 fn every_packet_is_told() {
     let desk = Desk::new();

@@ -20,7 +20,7 @@ fn what_we_write_we_read() {
     for (program, object) in shipped() {
         let object = Object::parse(&object).expect("our own");
         let expected = Section {
-            name: "xdp".into(),
+            name: program.hook().section().into(),
             order: ByteOrder::Little,
             bytes: program.bytes(ByteOrder::Little),
             functions: vec![Function { offset: 0, name: program.symbol() }],

@@ -95,7 +95,7 @@ fn each_difference_is_told() {
     let text = &mut other[1].1;
     *text = text.replacen("the packet", "the parcel", 1);
     let cases = [
-        (less, "pass.txt is missing"),
+        (less, "trust.txt is missing"),
         (more, "zebra.txt is of no program"),
         (other, "\n  committed: "),
     ];

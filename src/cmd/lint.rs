@@ -23,9 +23,28 @@ pub struct Args {
     what: PathBuf,
     #[command(flatten)]
     input: input::Choice,
+    /// Where code of a file runs whose section, if it has one, does not tell by its name.
+    #[arg(long, value_enum, default_value_t = Where::Xdp)]
+    hook: Where,
     /// Print JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A hook, as it is named here.
+#[derive(clap::ValueEnum, Clone, Copy, PartialEq, Eq, Debug)]
+enum Where {
+    Xdp,
+    Tc,
+}
+
+impl From<Where> for Hook {
+    fn from(at: Where) -> Self {
+        match at {
+            Where::Xdp => Self::Xdp,
+            Where::Tc => Self::Tc,
+        }
+    }
 }
 
 /// What `--json` prints.
@@ -106,7 +125,7 @@ pub fn run(args: Args) -> Result<()> {
         None if is_name(&args.what) => {
             return Err(Error::NoSuchProgram { name: args.what, names: names() });
         }
-        _ => of_file(&args.what, &args.input)?,
+        _ => of_file(&args.what, &args.input, args.hook.into())?,
     };
     if args.json {
         print_json(&Answer { version: 1, programs: &entries })?;
@@ -143,11 +162,11 @@ fn of_program(program: &Program) -> Entry {
 }
 
 /// Each function of an object is a program.
-fn of_file(file: &Path, args: &input::Choice) -> Result<Vec<Entry>> {
+fn of_file(file: &Path, args: &input::Choice, unnamed: Hook) -> Result<Vec<Entry>> {
     let input = input::read(file, args)?;
     let mut entries = Vec::new();
     for piece in &input.pieces {
-        let hook = piece.section.as_deref().and_then(Hook::of_section).unwrap_or_default();
+        let hook = piece.section.as_deref().and_then(Hook::of_section).unwrap_or(unnamed);
         for (name, bytes) in programs(file, piece) {
             entries.push(entry(name, hook, bytes, &input.maps));
         }

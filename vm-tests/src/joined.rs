@@ -56,7 +56,7 @@ impl Container {
 
 /// Whether the program asks who is joined.
 pub fn asks(vm: &Vm) -> bool {
-    vm.map(endpoint::ports().name).is_ok()
+    vm.map(endpoint::endpoints(Family::V4).name).is_ok()
 }
 
 /// Reads the containers off a capture: each unicast Ethernet address with the IP addresses that go

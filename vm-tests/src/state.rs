@@ -25,6 +25,8 @@ pub(crate) struct State {
     hook: Hook,
     ctx: Cell<[u8; CTX]>,
     ingress_ifindex: Cell<u32>,
+    /// Whether a VLAN tag goes beside the packet.
+    pub(crate) vlan: Cell<bool>,
     /// `PACKET_*`
     pub(crate) pkt_type: Cell<u32>,
     /// How often `bpf_csum_level` was told that a checksum is right.
@@ -45,6 +47,7 @@ impl State {
             hook: program.hook(),
             ctx: Cell::new([0; CTX]),
             ingress_ifindex: Cell::new(0),
+            vlan: Cell::new(false),
             pkt_type: Cell::new(0),
             csum_level: Cell::new(0),
             redirect: Cell::new(None),
@@ -96,7 +99,7 @@ impl State {
         self.ctx.set(self.context());
     }
 
-    /// The context for the packet as it lies now, in one piece, without metadata and VLAN tag.
+    /// The context for the packet as it lies now, in one piece, without metadata.
     fn context(&self) -> [u8; CTX] {
         let packet = memory::addresses(self.packet.cells());
         let mut ctx = [0; CTX];
@@ -110,6 +113,7 @@ impl State {
             Hook::Tc => {
                 put(sk_buff::LEN, end - start);
                 put(sk_buff::PKT_TYPE, self.pkt_type.get());
+                put(sk_buff::VLAN_PRESENT, self.vlan.get().into());
                 put(sk_buff::IFINDEX, self.ingress_ifindex.get());
                 put(sk_buff::DATA, start);
                 put(sk_buff::DATA_END, end);

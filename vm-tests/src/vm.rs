@@ -37,6 +37,8 @@ pub struct Outcome {
     /// Where the packet goes, if the verdict is to redirect it and the helper that was asked knows an
     /// interface: with XDP out of it, with tc into the other end of it.
     pub redirect: Option<u32>,
+    /// What is said of whom the packet is for (`PACKET_*`); with tc it comes as another's.
+    pub pkt_type: u32,
     /// How many of its checksums are said to be right (`bpf_csum_level`).
     pub csum_level: u32,
 }
@@ -113,6 +115,11 @@ impl Vm {
         Ok(self.outcome(r0))
     }
 
+    /// Whether packets have a VLAN tag beside them from now on, as an skb can; an `xdp_md` does not tell.
+    pub fn set_vlan(&self, tagged: bool) {
+        self.state.vlan.set(tagged);
+    }
+
     /// Makes ready for a run.
     pub(crate) fn start(&self, packet: &[u8], ingress_ifindex: u32) -> Result<(), Error> {
         if packet.len() > MAX_PACKET {
@@ -133,6 +140,7 @@ impl Vm {
             verdict,
             packet: memory::copy(state.packet.cells()),
             redirect,
+            pkt_type: state.pkt_type.get(),
             csum_level: state.csum_level.get(),
         }
     }

@@ -10,7 +10,7 @@ use bridge::{A_VETH, JOINED};
 use generate::{Dice, KEYS, packet, text};
 use xhop_asm::lint::{Facts, Span, lint_program};
 use xhop_asm::programs::Shipped;
-use xhop_asm::{AnyReg, FP, Helper, Insn, Mem, Program, Size};
+use xhop_asm::{AnyReg, FP, Helper, Hook, Insn, Mem, Program, Size};
 use xhop_vm::joined::Container;
 use xhop_vm::packet::catalogue;
 use xhop_vm::wire::Mac;
@@ -113,7 +113,7 @@ impl<'a> Watch<'a> {
         let known = match room {
             "pkt" => within(start, end, &ranges(if write { &facts.writes } else { &facts.reads })),
             "fp" => end <= 0 && -start <= i64::from(facts.stack),
-            "ctx" => !write && len == 4 && facts.context.contains(&field(start)),
+            "ctx" => !write && len == 4 && facts.context.contains(&field(facts.hook, start)),
             _ => self.map(room).is_some_and(|at| {
                 let used = &facts.maps[at];
                 within(start, end, if write { &used.written } else { &used.read })
@@ -148,12 +148,17 @@ fn within(start: i64, end: i64, ranges: &[(u32, u32)]) -> bool {
     (start..end).all(|at| ranges.iter().any(|(a, b)| (i64::from(*a)..i64::from(*b)).contains(&at)))
 }
 
-fn field(off: i64) -> &'static str {
-    match off {
-        0 => "data",
-        4 => "data_end",
-        12 => "ingress_ifindex",
-        16 => "rx_queue_index",
+fn field(hook: Hook, off: i64) -> &'static str {
+    match (hook, off) {
+        (Hook::Tc, 0) => "len",
+        (Hook::Tc, 20) => "vlan_present",
+        (Hook::Tc, 40) => "ifindex",
+        (Hook::Tc, 76) => "data",
+        (Hook::Tc, 80) => "data_end",
+        (Hook::Xdp | Hook::XdpFrags, 0) => "data",
+        (Hook::Xdp | Hook::XdpFrags, 4) => "data_end",
+        (Hook::Xdp | Hook::XdpFrags, 12) => "ingress_ifindex",
+        (Hook::Xdp | Hook::XdpFrags, 16) => "rx_queue_index",
         _ => "none",
     }
 }

@@ -57,7 +57,7 @@ fn what_forward_does() {
     let named = |name| Shipped::named(name).expect("shipped").program().expect("assembles");
     let facts = lint_program(&named("forward")).facts;
     assert_eq!(facts.writes, []);
-    assert_eq!(facts.verdicts.to_string(), "XDP_PASS, XDP_REDIRECT");
+    assert_eq!(facts.verdicts.named(Hook::Xdp), "XDP_PASS, XDP_REDIRECT");
     assert_eq!(facts.context, ["ingress_ifindex", "data", "data_end"]);
     let facts = lint_program(&named("forward+complete")).facts;
     let checks =
@@ -86,7 +86,7 @@ fn verdicts() {
         asm.exit("done");
     })
     .facts;
-    assert_eq!(facts.verdicts.to_string(), "XDP_DROP, XDP_TX, 4294967295");
+    assert_eq!(facts.verdicts.named(Hook::Xdp), "XDP_DROP, XDP_TX, 4294967295");
 }
 
 /// A field that a path has compared is a field no more once the path has written there.

@@ -17,12 +17,17 @@ mod meet;
 mod memory;
 mod registers;
 mod slow;
+mod tc;
 
 /// The comment of the instruction that breaks the rule.
 const HERE: &str = "here";
 
 fn assemble(build: impl FnOnce(&mut Assembler)) -> xhop_asm::Program {
-    let mut asm = Assembler::new("test");
+    assemble_on(Hook::Xdp, build)
+}
+
+fn assemble_on(hook: Hook, build: impl FnOnce(&mut Assembler)) -> xhop_asm::Program {
+    let mut asm = Assembler::on(hook, "test");
     build(&mut asm);
     asm.finish().expect("assembles")
 }
@@ -34,7 +39,12 @@ fn report(build: impl FnOnce(&mut Assembler)) -> Report {
 /// The program breaks this rule, and no other, at the instruction that is marked [`HERE`].
 #[track_caller]
 fn breaks(rule: Rule, build: impl FnOnce(&mut Assembler)) {
-    let program = assemble(build);
+    breaks_on(Hook::Xdp, rule, build);
+}
+
+#[track_caller]
+fn breaks_on(hook: Hook, rule: Rule, build: impl FnOnce(&mut Assembler)) {
+    let program = assemble_on(hook, build);
     let mut slot = 0;
     let marked = program.lines().iter().find_map(|line| {
         slot += line.insn.slots();

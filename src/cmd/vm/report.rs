@@ -1,6 +1,7 @@
 //! What became of the packets, as values.
 
 use serde::Serialize;
+use xhop_asm::Hook;
 use xhop_asm::blocks::count::{self, VERDICTS, value};
 use xhop_asm::programs::Shipped;
 use xhop_vm::pcap::Frame;
@@ -28,7 +29,7 @@ pub struct Packet {
     pub ingress: u32,
     /// Who to whom, and what.
     pub summary: String,
-    /// An `XDP_*` action, or a number that is none.
+    /// An `XDP_*` or `TC_ACT_*` action, or a number that is none.
     pub verdict: String,
     /// The ifindex that it is redirected to.
     pub redirect: Option<u32>,
@@ -126,7 +127,9 @@ impl Totals {
     pub fn add(&mut self, program: Shipped, frame: &Frame, outcome: &Outcome) {
         self.packets += 1;
         self.cut += usize::from(frame.is_cut());
-        self.long += usize::from(frame.original_len > LONGEST);
+        // An skb may have any length, and a frame in pieces too.
+        let long = outcome.hook == Hook::Xdp && frame.original_len > LONGEST;
+        self.long += usize::from(long);
         self.changed += usize::from(frame.data != outcome.packet);
         let verdict = action(program, outcome).unwrap_or("a number");
         match self.verdicts.iter_mut().find(|total| total.verdict == verdict) {
@@ -140,7 +143,7 @@ impl Totals {
 fn action(program: Shipped, outcome: &Outcome) -> Option<&'static str> {
     match program {
         Shipped::Measure(_) => None,
-        _ => Some(outcome.action()).filter(|action| action.starts_with("XDP_")),
+        _ => outcome.hook.action(outcome.verdict as u32 as i32),
     }
 }
 

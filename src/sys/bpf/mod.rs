@@ -24,7 +24,7 @@ use crate::{Error, Result};
 
 pub use link::{Link, LinkInfo, XdpMode};
 pub use map::{Map, MapInfo, possible_cpus};
-pub use prog::{Prog, ProgInfo, TestResult, TestRun, XdpMd};
+pub use prog::{Context, Prog, ProgInfo, SkBuff, TestResult, TestRun, XdpMd};
 pub use query::{TcxHook, has_tcx, tcx};
 pub use xlated::Translated;
 

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use xhop_asm::tag::MapRefs;
+use xhop_asm::tc::sk_buff;
 
 use super::prog_info::RawInfo;
 use super::{Attr, Cmd, addr, addr_mut, bpf, raw};
@@ -61,13 +62,47 @@ pub struct XdpMd {
     pub egress_ifindex: u32,
 }
 
+/// `struct __sk_buff`: what a traffic control program gets in r1. In a test run all but a few of its fields
+/// must be zero (net/bpf/test_run.c, `convert___skb_to_skb`).
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SkBuff([u32; sk_buff::SIZE / 4]);
+
+impl SkBuff {
+    /// One that came in by this interface, of the calling thread's netns.
+    pub fn of(ifindex: u32) -> Self {
+        let mut words = [0; sk_buff::SIZE / 4];
+        words[sk_buff::IFINDEX as usize / 4] = ifindex;
+        Self(words)
+    }
+}
+
+/// A context, of the program's hook.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Context {
+    /// Of an XDP program (kernels from 5.15).
+    Xdp(XdpMd),
+    /// Of a traffic control program.
+    Tc(SkBuff),
+}
+
+impl Context {
+    /// Where it lies, and how many bytes it has.
+    fn place(&self) -> (u64, u32) {
+        match self {
+            Self::Xdp(ctx) => (addr(std::slice::from_ref(ctx)), size_of_val(ctx) as u32),
+            Self::Tc(ctx) => (addr(std::slice::from_ref(ctx)), size_of_val(ctx) as u32),
+        }
+    }
+}
+
 /// A packet to run a program on.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct TestRun<'a> {
     /// From its Ethernet header on; at least 14 bytes.
     pub data_in: &'a [u8],
-    /// The context (kernels from 5.15), else the loopback's.
-    pub ctx_in: Option<XdpMd>,
+    /// The context, else the loopback's.
+    pub ctx_in: Option<Context>,
     /// How often it is run; 0 is once.
     pub repeat: u32,
 }
@@ -192,7 +227,7 @@ impl Prog {
     pub fn test_run(&self, run: &TestRun) -> Result<TestResult> {
         // The program may grow the packet by at most the headroom (256) and the tailroom.
         let mut data_out = vec![0; run.data_in.len() + 4096];
-        let ctx = run.ctx_in.as_slice();
+        let (ctx_in, ctx_size_in) = run.ctx_in.as_ref().map_or((0, 0), Context::place);
         let mut attr = TestAttr {
             prog_fd: raw(self),
             data_size_in: run.data_in.len() as u32,
@@ -200,8 +235,8 @@ impl Prog {
             data_in: addr(run.data_in),
             data_out: addr_mut(&mut data_out),
             repeat: run.repeat,
-            ctx_size_in: size_of_val(ctx) as u32,
-            ctx_in: if ctx.is_empty() { 0 } else { addr(ctx) },
+            ctx_size_in,
+            ctx_in,
             ..TestAttr::default()
         };
         bpf(Cmd::PROG_TEST_RUN, &mut attr)
@@ -274,7 +309,11 @@ mod tests {
         let program = asm.finish().expect("assembles");
         let prog = Prog::load_any(&program, &[]).expect("loads");
         if release().expect("uname") < (5, 15) {
-            let run = TestRun { data_in: &[0; 64], ctx_in: Some(XdpMd::default()), repeat: 1 };
+            let run = TestRun {
+                data_in: &[0; 64],
+                ctx_in: Some(Context::Xdp(XdpMd::default())),
+                repeat: 1,
+            };
             assert_eq!(
                 prog.test_run(&run).expect_err("no such thing").errno(),
                 Some(Errno::EINVAL)
@@ -282,9 +321,9 @@ mod tests {
             return;
         }
         let ctx = XdpMd { data_end: 64, ingress_ifindex: 1, ..XdpMd::default() };
-        let run = TestRun { data_in: &[0; 64], ctx_in: Some(ctx), repeat: 1 };
+        let run = TestRun { data_in: &[0; 64], ctx_in: Some(Context::Xdp(ctx)), repeat: 1 };
         assert_eq!(prog.test_run(&run).expect("runs").retval, 1);
-        let run = TestRun { ctx_in: Some(XdpMd { data_end: 65, ..ctx }), ..run };
+        let run = TestRun { ctx_in: Some(Context::Xdp(XdpMd { data_end: 65, ..ctx })), ..run };
         assert_eq!(prog.test_run(&run).expect_err("past the end").errno(), Some(Errno::EINVAL));
     }
 }

@@ -5,10 +5,11 @@
 
 use std::fmt;
 
+use xhop_asm::Hook;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
 use xhop_asm::blocks::endpoint::value;
 pub use xhop_asm::programs::Checksum;
-use xhop_asm::programs::forward;
+use xhop_asm::programs::Shipped;
 use xhop_vm::packet::{A, B, Host, Packet, host, tcp, tcp6, udp, udp6};
 use xhop_vm::{Outcome, Vm};
 
@@ -51,8 +52,13 @@ impl fmt::Debug for Hop {
 impl Bridge {
     /// `A`, `B` and `C` are joined.
     pub fn new(checksum: Checksum) -> Self {
-        let bridge =
-            Self { vm: Vm::new(&forward(checksum).expect("assembles")).expect("is loaded") };
+        Self::of(Shipped::Forward(checksum))
+    }
+
+    /// With another program on every veth.
+    pub fn of(shipped: Shipped) -> Self {
+        let program = shipped.program().expect("assembles");
+        let bridge = Self { vm: Vm::new(&program).expect("is loaded") };
         for (host, veth) in JOINED {
             bridge.join(host, veth);
         }
@@ -109,11 +115,18 @@ impl Bridge {
         let ((packets, bytes), after) = (before[verdict as usize], after[verdict as usize]);
         assert_eq!(after, (packets + 1, bytes + frame.len() as u64));
         let Outcome { redirect, packet, .. } = &outcome;
-        let action = match verdict {
-            Verdict::Forwarded => "XDP_REDIRECT",
-            Verdict::Passed | Verdict::Stale | Verdict::Spoofed => "XDP_PASS",
+        let forwarded = verdict == Verdict::Forwarded;
+        let action = match (outcome.hook, forwarded) {
+            (Hook::Tc, true) => "TC_ACT_REDIRECT",
+            (Hook::Tc, false) => "TC_ACT_UNSPEC",
+            (Hook::Xdp | Hook::XdpFrags, true) => "XDP_REDIRECT",
+            (Hook::Xdp | Hook::XdpFrags, false) => "XDP_PASS",
         };
-        assert_eq!((outcome.action(), redirect.is_some()), (action, action == "XDP_REDIRECT"));
+        assert_eq!((outcome.action(), redirect.is_some()), (action, forwarded));
+        if outcome.hook == Hook::Tc {
+            // PACKET_HOST or PACKET_OTHERHOST: what is left to the kernel is left as it came.
+            assert_eq!(outcome.pkt_type, if forwarded { 0 } else { 3 });
+        }
         Hop { verdict, to: *redirect, frame: packet.clone() }
     }
 

@@ -1,6 +1,9 @@
 //! What `forward` has to do, once more: in plain Rust, from what the blocks promise, with headers
 //! and sums by etherparse.
 
+// Each test file uses its share.
+#![allow(dead_code)]
+
 use std::net::IpAddr;
 
 use etherparse::checksum::Sum16BitWords;
@@ -19,6 +22,8 @@ struct Datagram<'a> {
     /// Where its payload starts in the frame.
     at: usize,
     payload: &'a [u8],
+    /// All of it is there.
+    whole: bool,
 }
 
 /// What becomes of its checksum.
@@ -31,6 +36,25 @@ enum Field {
 
 /// What becomes of a frame that comes in by `veth`, while `gone` is no port any more.
 pub fn forward(checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
+    match understood(frame) {
+        Some((_, datagram)) if datagram.whole => hop(checksum, gone, frame, veth),
+        _ => Hop { verdict: Verdict::Passed, to: None, frame: frame.to_vec() },
+    }
+}
+
+/// The same where only the headers need be there, and no byte is written: `peer` and `forward+frags`.
+pub fn peer(gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
+    hop(Checksum::Keep, gone, frame, veth)
+}
+
+/// Whether `trust` may take the checksum to be right.
+pub fn trusts(frame: &[u8]) -> bool {
+    let Some((ethernet, datagram)) = understood(frame) else { return false };
+    let is = |addr, mac: [u8; 6]| owner(addr).is_some_and(|(host, _)| host.mac == mac);
+    is(datagram.src, ethernet.source()) && is(datagram.dst, ethernet.destination())
+}
+
+fn hop(checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
     let leave = |verdict| Hop { verdict, to: None, frame: frame.to_vec() };
     let Some((ethernet, datagram)) = understood(frame) else { return leave(Verdict::Passed) };
     let to = match owner(datagram.dst) {
@@ -61,7 +85,7 @@ fn owner(addr: IpAddr) -> Option<(Host, u32)> {
 }
 
 /// Untagged unicast Ethernet; IP without options or extensions; TCP, UDP, ICMP but for neighbour
-/// discovery; all of it there.
+/// discovery.
 fn understood(frame: &[u8]) -> Option<(Ethernet2HeaderSlice<'_>, Datagram<'_>)> {
     let ethernet = Ethernet2HeaderSlice::from_slice(frame).ok()?;
     if ethernet.destination()[0] & 1 == 1 {
@@ -79,19 +103,22 @@ fn understood(frame: &[u8]) -> Option<(Ethernet2HeaderSlice<'_>, Datagram<'_>)> 
 fn ipv4(ip: &[u8]) -> Option<Datagram<'_>> {
     let header = Ipv4HeaderSlice::from_slice(ip).ok().filter(|header| header.ihl() == 5)?;
     let protocol = header.protocol();
+    let payload = ip.get(20..usize::from(header.total_len()));
     [IpNumber::ICMP, IpNumber::TCP, IpNumber::UDP].contains(&protocol).then_some(Datagram {
         src: header.source_addr().into(),
         dst: header.destination_addr().into(),
         protocol,
         fragment: header.is_fragmenting_payload(),
         at: 14 + 20,
-        payload: ip.get(20..usize::from(header.total_len()))?,
+        payload: payload.unwrap_or_default(),
+        whole: payload.is_some(),
     })
 }
 
 fn ipv6(ip: &[u8]) -> Option<Datagram<'_>> {
     let header = Ipv6HeaderSlice::from_slice(ip).ok()?;
     let protocol = header.next_header();
+    let payload = ip.get(40..40 + usize::from(header.payload_length()));
     let known = match protocol {
         IpNumber::TCP | IpNumber::UDP => true,
         IpNumber::IPV6_ICMP => header.payload_length() >= 8 && !(133..=137).contains(ip.get(40)?),
@@ -103,7 +130,8 @@ fn ipv6(ip: &[u8]) -> Option<Datagram<'_>> {
         protocol,
         fragment: false,
         at: 14 + 40,
-        payload: ip.get(40..40 + usize::from(header.payload_length()))?,
+        payload: payload.unwrap_or_default(),
+        whole: payload.is_some(),
     })
 }
 
