@@ -7,6 +7,7 @@ pub mod bpf;
 pub mod bpffs;
 pub mod bridge;
 pub mod caps;
+pub mod child;
 pub mod cpu;
 pub mod ethtool;
 pub mod kallsyms;

@@ -5,6 +5,7 @@ mod frames;
 mod measure;
 mod pair;
 mod report;
+mod scale;
 mod statistics;
 mod ways;
 
@@ -29,6 +30,8 @@ const ROUNDS: u32 = 6;
 const CHECKSUM_ROUNDS: u32 = 15;
 /// `--frames`: as often for each of its four ways.
 const FRAMES_ROUNDS: u32 = 8;
+/// `--scale` takes half a minute for each.
+const SCALE_ROUNDS: u32 = 3;
 /// What it takes besides the measurements, for each way and round.
 const CHANGE: Duration = Duration::from_millis(300);
 
@@ -39,14 +42,14 @@ const LOOK: Duration = Duration::from_millis(500);
 #[derive(clap::Args, Debug)]
 #[command(
     override_usage = "xhop bench [OPTIONS] <A> <B>\n       xhop bench --checksum [OPTIONS]\n       \
-xhop bench --frames [OPTIONS]"
+xhop bench --frames [OPTIONS]\n       xhop bench --scale [OPTIONS]"
 )]
 pub struct Args {
     /// The container that sends.
-    #[arg(value_name = "A", required_unless_present_any = ["checksum", "frames"], conflicts_with_all = ["checksum", "frames"])]
+    #[arg(value_name = "A", required_unless_present_any = ["checksum", "frames", "scale"], conflicts_with_all = ["checksum", "frames", "scale"])]
     from: Option<Name>,
     /// The one that it sends to; they must not be joined.
-    #[arg(value_name = "B", required_unless_present_any = ["checksum", "frames"], conflicts_with_all = ["checksum", "frames"])]
+    #[arg(value_name = "B", required_unless_present_any = ["checksum", "frames", "scale"], conflicts_with_all = ["checksum", "frames", "scale"])]
     to: Option<Name>,
     /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
     ///
@@ -59,7 +62,16 @@ pub struct Args {
     /// In two throw-away containers, which vanish when it ends.
     #[arg(long, conflicts_with = "checksum")]
     frames: bool,
-    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15, with --frames 8].
+    /// Time `up` and `down` among more and more joined containers; tell memory, and packets between two.
+    ///
+    /// The containers are made in namespaces of its own, and vanish when it ends.
+    #[arg(long, conflicts_with_all = ["checksum", "frames", "seconds", "force"])]
+    scale: bool,
+    /// Join no more than so many.
+    #[arg(long, default_value_t = 1000, requires = "scale", value_parser = clap::value_parser!(u32).range(2..=1000))]
+    containers: u32,
+    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15, with --frames 8,
+    /// with --scale 3].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
     /// How long each measurement takes.
@@ -92,6 +104,9 @@ pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     if args.frames {
         return frames::run(args.rounds.unwrap_or(FRAMES_ROUNDS), args.json);
+    }
+    if args.scale {
+        return scale::run(args.rounds.unwrap_or(SCALE_ROUNDS), args.containers, args.json);
     }
     let (Some(from), Some(to)) = (args.from, args.to) else {
         return checksum::run(args.rounds.unwrap_or(CHECKSUM_ROUNDS), args.json);

@@ -156,6 +156,11 @@ impl Map {
             == (decl.kind, decl.key_size, decl.value_size, decl.max_entries, ours)
     }
 
+    /// What the kernel has charged for it, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        super::memory(self.as_fd())
+    }
+
     /// Pins it to a path on a BPF file system.
     pub fn pin(&self, path: &Path) -> Result<()> {
         super::obj_pin(self.as_fd(), path)

@@ -254,6 +254,14 @@ pub fn ids(kind: ObjKind) -> Result<Vec<u32>> {
     }
 }
 
+/// What the kernel has charged for an object, in bytes: `memlock` of /proc/PID/fdinfo (proc_pid_fdinfo(5)).
+fn memory(fd: BorrowedFd) -> Result<u64> {
+    let path = format!("/proc/self/fdinfo/{}", fd.as_raw_fd());
+    let text = std::fs::read_to_string(&path).map_err(Error::io(&path))?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("memlock:")?.trim().parse().ok());
+    bytes.ok_or_else(|| Error::io(path)(std::io::ErrorKind::InvalidData.into()))
+}
+
 /// A descriptor as the attributes have it.
 fn raw(fd: impl AsFd) -> u32 {
     let fd: RawFd = fd.as_fd().as_raw_fd();

@@ -186,6 +186,11 @@ impl Prog {
         self.btf_refused
     }
 
+    /// What the kernel has charged for it, in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        super::memory(self.as_fd())
+    }
+
     /// Pins it to a path on a BPF file system.
     pub fn pin(&self, path: &Path) -> Result<()> {
         super::obj_pin(self.as_fd(), path)
