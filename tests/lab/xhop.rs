@@ -9,35 +9,6 @@ use xhop::sys::kernel;
 use super::{Container, Lab, Output, Where};
 
 impl Lab {
-<<<<<<< ours
-=======
-    /// The arguments that join these, by the laboratory's datapath if it has one.
-    pub fn up_args<'a>(&self, args: &[&'a str]) -> Vec<&'a str> {
-        let by = self.by.map(|by| ["--datapath", by]);
-        ["up"].iter().chain(args).chain(by.iter().flatten()).copied().collect()
-    }
-
-    /// Joins these, by the laboratory's datapath if it has one.
-    pub fn up(&self, args: &[&str]) -> Output {
-        self.xhop(&self.up_args(args))
-    }
-
-    /// The same, which must do, and gives what it says.
-    pub fn joins(&self, args: &[&str]) -> String {
-        self.up(args).ok()
-    }
-
-    /// The laboratory's datapath.
-    pub fn by(&self) -> &'static str {
-        self.by.expect("a laboratory with a datapath")
-    }
-
-    /// Whether this laboratory joins by `datapath`.
-    pub fn is_by(&self, datapath: &str) -> bool {
-        self.by == Some(datapath)
-    }
-
->>>>>>> theirs
     /// The members that `xhop status --json` lists.
     pub fn members(&self) -> Vec<Value> {
         let text = self.xhop(&["status", "--json"]).ok();
