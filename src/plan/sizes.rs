@@ -1,10 +1,15 @@
 //! The sizes of packets that interfaces take and send.
 
+use nix::errno::Errno;
+
 use super::ground::Ground;
 use super::member::{Size, SizeOf};
 use super::segment::Segment;
-use crate::Result;
 use crate::container::Interface;
+use crate::{Error, Result};
+
+/// The largest MTU of a veth (`ETH_MAX_MTU`).
+pub const MAX_MTU: u32 = 65535;
 
 /// Sets it.
 pub fn make(ground: Ground, segment: &Segment, host: &Interface, size: &Size) -> Result<()> {
@@ -13,7 +18,13 @@ pub fn make(ground: Ground, segment: &Segment, host: &Interface, size: &Size) ->
         // not take for set (`netif_set_mtu_ext`, net/core/dev.c).
         ground.set_mtu(&segment.bridge, size.on.saturating_sub(1))?;
     }
-    set(ground, segment, host, size.what, size.on)
+    match set(ground, segment, host, size.what, size.on) {
+        // The peer of native XDP has one of a page (`veth_xdp_set`, drivers/net/veth.c).
+        Err(error) if size.what == SizeOf::HostMtu && error.errno() == Some(Errno::EINVAL) => {
+            Err(Error::HostMtu { ifname: host.name.clone(), mtu: size.on })
+        }
+        done => done,
+    }
 }
 
 /// Sets it back.
@@ -23,10 +34,12 @@ pub fn undo(ground: Ground, segment: &Segment, host: &Interface, size: &Size) ->
 
 /// Whether it is set.
 pub fn holds(ground: Ground, segment: &Segment, host: &Interface, size: &Size) -> Result<bool> {
+    let is = |what, bytes| Ok(found(ground, segment, host, what)? == Some(bytes));
     Ok(match size.what {
-        // Whether it was set by hand nobody can tell.
-        SizeOf::BridgeMtu => false,
-        _ => found(ground, segment, host, size.what)? == Some(size.on),
+        // Whether it was set by hand nobody can tell. But only then was the port's raised; and one that
+        // was as large when it was found does not change the bridge's.
+        SizeOf::BridgeMtu => is(SizeOf::BridgeMtu, size.on)? && is(SizeOf::HostMtu, MAX_MTU)?,
+        what => is(what, size.on)?,
     })
 }
 

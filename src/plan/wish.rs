@@ -12,8 +12,6 @@ use crate::sys::kernel;
 use crate::sys::netlink::XdpAttached;
 use crate::{Error, Result};
 
-/// The largest MTU of a veth (`ETH_MAX_MTU`).
-const MAX_MTU: u32 = 65535;
 /// Three times what 16 bits of length hold: more than that is not faster.
 const BIG_TCP: u32 = 3 << 16;
 
@@ -68,7 +66,7 @@ pub fn wish(
     }
     if ways.datapath == Datapath::Generic {
         resize(&mut member, SizeOf::BridgeMtu, None, before, ground)?;
-        resize(&mut member, SizeOf::HostMtu, Some(MAX_MTU), before, ground)?;
+        resize(&mut member, SizeOf::HostMtu, Some(sizes::MAX_MTU), before, ground)?;
     }
     if ways.big_tcp {
         resize(&mut member, SizeOf::GsoIpv4, Some(BIG_TCP), before, ground)?;
