@@ -19,10 +19,10 @@ fn a_failing_up_leaves_the_joined_joined() {
         lab.ok_in(&*e.name, &["ip", "link", "set", "eth0", "mtu", "9000"]);
         let before = lab.everything();
         for attach in ["link", "netlink"] {
-            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            lab.joins(&["a", "b", "--attach", attach]);
             let joined = lab.own_files();
             let d = pair.bridge.container("d", "10.9.0.5/24", "fd09::5/64");
-            lab.xhop(&["up", "a", "b", "d", "--attach", attach]).ok();
+            lab.joins(&["a", "b", "d", "--attach", attach]);
             lab.end(d);
             // Once with the dead, twice without.
             for way in ["offload-off", "trust", "offload-off"] {
@@ -108,7 +108,7 @@ fn a_bpffs_that_was_mounted_stays() {
             assert!(there() && !lab.own_files().contains("mounted"), "{way}");
         }
         lab.xhop(&["down", "a"]).ok();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.xhop(&["down", "--all"]).ok();
         assert!(there());
     });

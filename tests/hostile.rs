@@ -40,10 +40,10 @@ fn names_that_are_no_text_or_move_the_cursor() {
                 if first {
                     rename(lab, "eth0", name);
                 }
-                lab.xhop(&["up", "a", "b"]).ok();
+                lab.joins(&["a", "b"]);
                 if !first {
                     rename(lab, "eth0", name);
-                    lab.xhop(&["up", "a", "b"]).ok();
+                    lab.joins(&["a", "b"]);
                 }
                 assert_eq!(lab.state("netns:b"), "up", "{name}");
                 lab.pings("a", "10.9.0.3");
@@ -90,7 +90,7 @@ fn folders_of_others() {
         for path in ["/run/xhop", "/sys/fs/bpf/xhop"] {
             refuses_folders(lab, Path::new(path));
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let before = lab.everything();
         fs::set_permissions("/run/xhop", fs::Permissions::from_mode(0o777)).expect("chmod");
         lab.refuses(&["down", "--all"], &["/run/xhop", "root"]);
@@ -105,7 +105,7 @@ fn an_end_that_stops_polling() {
         let pair = lab.pair();
         let before = lab.everything();
         lab.ok_in("b", &["ethtool", "-K", "eth0", "gro", "on"]);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         assert_eq!(lab.member("netns:a")["readiness"], "gro");
         assert_eq!(lab.member("netns:b")["readiness"], "found");
         for name in ["a", "b"] {
@@ -117,7 +117,7 @@ fn an_end_that_stops_polling() {
                 assert_eq!(lab.state(&member), "deaf");
                 assert!(lab.xhop(&["status"]).ok().contains("deaf"));
             }
-            lab.xhop(&["up", "a", "b"]).ok();
+            lab.joins(&["a", "b"]);
             assert_eq!(lab.state(&member), "up");
             pair.bridge.is_bypassed(&pair.a, &pair.b);
         }
@@ -134,7 +134,7 @@ fn a_mount_that_is_busy() {
         lab.pair();
         lab.ok_in(Where::Own, &["umount", "/sys/fs/bpf"]);
         let before = lab.everything();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let sleeper = lab.spawn_in(Where::Own, &["sh", "-c", "cd /sys/fs/bpf && exec sleep 600"]);
         let cwd = format!("/proc/{}/cwd", sleeper.pid());
         wait_until(PATIENCE, "somebody is there", || {
@@ -145,7 +145,7 @@ fn a_mount_that_is_busy() {
         assert_eq!(lab.members().len(), 0);
         drop(sleeper);
         // The mount is still xhop's to undo.
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.xhop(&["down", "--all"]).ok();
         assert!(!is_bpffs("/sys/fs/bpf".as_ref()).expect("statfs"));
         assert_same(&before, &lab.everything());
@@ -158,10 +158,10 @@ fn a_socket_that_nobody_listens_at() {
     lab_by_each("a_socket_that_nobody_listens_at", &[], |lab| {
         lab.pair_at(Where::Own);
         drop(UnixListener::bind("/run/docker.sock").expect("a socket"));
-        lab.xhop(&["up", "netns:a", "netns:b"]).ok();
+        lab.joins(&["netns:a", "netns:b"]);
         lab.pings("a", "10.9.0.3");
         // Nor does it hold up names without a kind.
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.xhop(&["down", "a", "b"]).ok();
         assert_eq!(lab.members().len(), 0);
     });

@@ -26,7 +26,7 @@ fn down_with_too_few_descriptors() {
         let before = lab.everything();
         let mut failed = 0;
         for (number, attach) in (5..=16).zip(ATTACHES.into_iter().cycle()) {
-            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            lab.joins(&["a", "b", "--attach", attach]);
             // Hard and soft.
             let script = format!("ulimit -n {number} && exec '{XHOP}' down --all");
             let done = lab.run_in(Where::Own, &["sh", "-c", &script]);
@@ -106,7 +106,7 @@ fn the_pin_of_a_link() {
     lab_by_each("the_pin_of_a_link", &[], |lab| {
         lab.pair();
         let before = lab.everything();
-        lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+        lab.joins(&["a", "b", "--attach", "link"]);
         lose_forward_pin(lab, "veth-b");
         program_goes(lab, "veth-b");
         assert_eq!(lab.state("netns:b"), "detached");
@@ -121,7 +121,7 @@ fn the_pin_of_a_program() {
     lab_by_each("the_pin_of_a_program", &[], |lab| {
         lab.pair();
         let before = lab.everything();
-        lab.xhop(&["up", "a", "b", "--attach", "netlink"]).ok();
+        lab.joins(&["a", "b", "--attach", "netlink"]);
         let joined = records(lab);
         lose_forward_pin(lab, "veth-b");
         let [on] = lab.programs_on(HOST, "veth-b")[..] else { panic!("it is still there") };
@@ -149,10 +149,10 @@ fn maps_are_lost(name: &str, lose: impl Fn() + Send + Sync) {
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
         let before = lab.everything();
         for attach in ATTACHES {
-            lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+            lab.joins(&["a", "b", "--attach", attach]);
             lose();
             lab.xhop(&["status"]).ok();
-            lab.xhop(&["up", "a", "c", "--attach", attach]).ok();
+            lab.joins(&["a", "c", "--attach", attach]);
             assert_eq!(lab.members().len(), 3);
             for (one, other) in [(&pair.a, &pair.b), (&pair.a, &c), (&pair.b, &c)] {
                 pair.bridge.is_bypassed(one, other);
@@ -188,12 +188,12 @@ fn all_pins() {
         let pair = lab.pair();
         let before = lab.everything();
         for again in [true, false] {
-            lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+            lab.joins(&["a", "b", "--attach", "link"]);
             fs::remove_dir_all("/sys/fs/bpf/xhop").expect("our pins");
             program_goes(lab, "veth-a");
             program_goes(lab, "veth-b");
             if again {
-                lab.xhop(&["up", "a", "b", "--attach", "link"]).ok();
+                lab.joins(&["a", "b", "--attach", "link"]);
                 pair.bridge.is_bypassed(&pair.a, &pair.b);
             }
             lab.xhop(&["down", "--all"]).ok();
@@ -206,11 +206,11 @@ fn all_pins() {
 fn the_pin_of_the_counters() {
     lab_by_each("the_pin_of_the_counters", &[], |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let link = lab.json(HOST, &["ip", "-j", "link", "show", "dev", "veth-a"]);
         let pin = segment().join(link[0]["ifindex"].to_string()).join("stats");
         fs::remove_file(&pin).expect("the counters' pin");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let before = lab.counted("netns:a", "forwarded");
         pair.bridge.is_bypassed(&pair.a, &pair.b);
         assert!(lab.counted("netns:a", "forwarded") > before, "the new counters are used");
@@ -243,12 +243,12 @@ fn a_link_that_is_detached() {
         assert_same(&before, &lab.everything());
 
         // Made again as a whole, with what it has got since.
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         detach(lab, "veth-b");
         lab.ok_in("b", &["ip", "addr", "add", "10.9.0.33/24", "dev", "eth0"]);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         assert_eq!(lab.state("netns:b"), "up");
         pair.bridge.is_bypassed(&pair.a, &pair.b);
-        assert_eq!(lab.xhop(&["up", "a", "b"]).ok(), "nothing to do\n");
+        assert_eq!(lab.joins(&["a", "b"]), "nothing to do\n");
     });
 }

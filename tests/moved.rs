@@ -30,7 +30,7 @@ fn netns_of_inode(lab: &Lab, wanted: u64) -> Option<String> {
 fn numbers_of_the_dead(name: &str, attach: &str, twin: bool) {
     lab_by_each(name, &[], |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+        lab.joins(&["a", "b", "--attach", attach]);
         let (dead, inside) = (inode("b"), index(lab, "b", "eth0"));
         let outside = if twin { index(lab, HOST, "veth-b") } else { "4242".into() };
         lab.end(pair.b);
@@ -112,7 +112,7 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
     lab_by_each("a_veth_moves_to_another_bridge_and_back_to_a_new_one", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         lab.bridge("br1");
         let enslave = |veth: &str, bridge: &str| {
             lab.ok_in(HOST, &["ip", "link", "set", veth, "master", bridge, "up"]);
@@ -120,7 +120,7 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
         enslave(&pair.b.veth, "br1");
         assert_eq!(lab.state("netns:b"), "moved");
         assert!(lab.xhop(&["status"]).ok().contains("moved"));
-        lab.xhop(&["up", "a", "c"]).ok();
+        lab.joins(&["a", "c"]);
         assert_eq!(lab.members().len(), 2);
         assert_eq!(lab.programs_on(HOST, &pair.b.veth), [0; 0]);
         assert!(!lab.feature("b", GRO));
@@ -137,9 +137,9 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
         for one in [&pair.a, &pair.b, &c] {
             enslave(&one.veth, "br0");
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         pair.bridge.is_bypassed(&pair.a, &pair.b);
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         for (one, other) in [(&pair.a, &pair.b), (&pair.a, &c), (&pair.b, &c)] {
             pair.bridge.is_bypassed(one, other);
         }
@@ -167,7 +167,7 @@ fn an_address_moves_and_nobody_tells_xhop() {
             }
         };
         move_to(&pair.b, "add");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         for address in ["10.9.0.100", "fd09::100"] {
             lab.pings("a", address);
         }
@@ -195,8 +195,8 @@ fn a_container_on_two_bridges_leaves_both() {
         lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
         lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
         let names = || lab.members().iter().map(|m| m["name"].to_string()).collect::<Vec<_>>();
-        lab.xhop(&["up", "a", "b"]).ok();
-        lab.xhop(&["up", "a", "c"]).ok();
+        lab.joins(&["a", "b"]);
+        lab.joins(&["a", "c"]);
         assert_eq!(names().len(), 4);
         lab.xhop(&["down", "a"]).ok();
         assert_eq!(names(), ["\"netns:b\"", "\"netns:c\""]);
@@ -218,8 +218,8 @@ fn a_container_that_was_joined_by_its_veths_leaves_by_its_name() {
         lab.ok_in(Where::Own, &["ip", "link", "set", "veth-a1", "master", "br1", "up"]);
         lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
         lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
-        lab.xhop(&["up", "veth:veth-a", "veth:veth-b"]).ok();
-        lab.xhop(&["up", "veth:veth-a1", "veth:veth-c"]).ok();
+        lab.joins(&["veth:veth-a", "veth:veth-b"]);
+        lab.joins(&["veth:veth-a1", "veth:veth-c"]);
         lab.xhop(&["down", "netns:a"]).ok();
         let names: Vec<_> = lab.members().iter().map(|m| m["name"].to_string()).collect();
         assert_eq!(names, ["\"veth:veth-b\"", "\"veth:veth-c\""]);
@@ -233,6 +233,6 @@ fn a_bridge_that_is_down() {
         lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "down"]);
         lab.refuses(&lab.up_args(&["a", "b"]), &["netns:a", "bridge is down", "ip link set"]);
         lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "up"]);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
     });
 }
