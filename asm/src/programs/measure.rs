@@ -31,8 +31,8 @@ pub(super) const CSUM_DIFF: &str = "This one does all as `measure+complete` does
 
 /// What it does with [`Method::OneCall`].
 pub(super) const ONE_CALL: &str = "\
-This one takes segments of 1460 bytes alone, and sums them by one call of `bpf_csum_diff`: nothing
-is faster than the kernel's own code. Kernels before 6.13 refuse so many bytes: there it returns
+This one takes segments of 1460 bytes alone, and sums them by one call of `bpf_csum_diff`: the
+kernel's own code for the same bytes, and nothing around it. Kernels before 6.13 refuse so many bytes: there it returns
 0xffffffea, which is -EINVAL in 32 bits.";
 
 /// Its registers.
