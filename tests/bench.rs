@@ -9,6 +9,7 @@ use std::time::Duration;
 use lab::{DOCKER_TOOLS, HOST, Lab, Running, Where, XHOP, assert_same, lab, lab_with, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::Value;
+use xhop::sys::kernel;
 
 /// As short as may be.
 const SHORT: [&str; 4] = ["--seconds", "0.05", "--rounds", "1"];
@@ -174,6 +175,31 @@ fn shows_a_table() {
                 "{title} is not in:\n{shown}"
             );
         }
+    });
+}
+
+/// Wrong sums would be errors; the last column is of one length, on kernels from 6.13.
+#[test]
+fn sums_segments() {
+    lab("bench::sums_segments", |lab| {
+        let args = [XHOP, "bench", "--checksum", "--rounds", "1"];
+        let answer = lab.json(Where::Own, &[&args[..], &["--json"]].concat());
+        assert_eq!((&answer["version"], &answer["rounds"]), (&1.into(), &1.into()), "{answer}");
+        let rows = answer["checksum"].as_array().expect("rows");
+        assert_eq!(rows.len(), 7, "{answer}");
+        let new = kernel::release().expect("uname") >= (6, 13);
+        for row in rows {
+            for routine in ["complete_ns", "report_loop_ns", "csum_diff_ns"] {
+                assert!(row[routine].is_u64(), "{row}");
+            }
+            let one_call = new && row["bytes"] == 1460;
+            assert_eq!(row["one_call_ns"].is_u64(), one_call, "{row}");
+            assert!(row["one_call_ns"].is_null() != one_call, "{row}");
+        }
+        let shown = lab.ok_in(Where::Own, &args);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert!(lines[0].contains("BPF_CSUM_DIFF") && lines[0].ends_with("IN ONE CALL"), "{shown}");
+        assert!(lines[1].ends_with('-') && lines[7].ends_with('-') != new, "{shown}");
     });
 }
 

@@ -14,7 +14,7 @@ pub struct Helper(i32);
 impl Helper {
     /// `void *bpf_map_lookup_elem(map, key)`: the value, or NULL.
     pub const MAP_LOOKUP_ELEM: Self = Self(1);
-    /// `s64 bpf_csum_diff(from, from_size, to, to_size, seed)`: a 32-bit partial sum.
+    /// `s64 bpf_csum_diff(from, from_size, to, to_size, seed)`: a partial sum, of 16 bits since 6.13, of 32 before.
     pub const CSUM_DIFF: Self = Self(28);
     /// `long bpf_skb_change_type(skb, type)`: `PACKET_*` of the packet.
     pub const SKB_CHANGE_TYPE: Self = Self(32);

@@ -13,6 +13,8 @@ fn ours() -> Vec<Program> {
         measure(Method::Empty),
         measure(Method::Complete),
         measure(Method::ReportLoop),
+        measure(Method::CsumDiff),
+        measure(Method::OneCall),
     ]
     .into_iter()
     .map(|program| program.expect("our programs assemble"))

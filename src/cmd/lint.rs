@@ -73,6 +73,8 @@ struct FactsEntry {
     context: Vec<&'static str>,
     maps: Vec<MapEntry>,
     helpers: Vec<String>,
+    /// Bytes that a `bpf_csum_diff` sums at most: more than 512 are `-EINVAL` before 6.13.
+    summed: u32,
     stack: u32,
     longest_path: u64,
     loops: Vec<LoopEntry>,
@@ -243,6 +245,7 @@ fn facts(facts: Facts, maps: &[MapShape]) -> FactsEntry {
         context: facts.context,
         maps: maps.iter().zip(facts.maps).map(map).collect(),
         helpers: facts.helpers.iter().map(|helper| helper.to_string()).collect(),
+        summed: facts.summed,
         stack: facts.stack,
         longest_path: facts.longest,
         loops: facts.loops.into_iter().map(back).collect(),

@@ -14,8 +14,6 @@ use crate::state::State;
 pub(crate) type Function = fn(u64, u64, u64, u64, u64) -> u64;
 
 const EINVAL: i64 = 22;
-/// `MAX_BPF_STACK`: how many bytes `bpf_csum_diff` takes at most before 6.13.
-const CSUM_DIFF_MAX: usize = 512;
 /// Flags of `bpf_redirect_map` that send a packet to several interfaces.
 const BROADCAST_FLAGS: u64 = 1 << 3 | 1 << 4;
 
@@ -84,31 +82,46 @@ fn map_lookup_elem(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     })
 }
 
-/// As kernels before 6.13: 32 bits, not folded further, and sizes in whole words. Later ones fold
-/// to 16 bits and take any size; folding the result gives the same on all.
+/// As kernels from 6.13: any sizes, and 16 bits. Older ones take whole words, at most 512 bytes, and fold to 32
+/// bits: folding the result gives the same on all.
 fn csum_diff(from: u64, from_size: u64, to: u64, to_size: u64, seed: u64) -> u64 {
     on_state(Helper::CSUM_DIFF, |state| {
-        let (from_size, to_size) = (from_size as u32 as usize, to_size as u32 as usize);
-        if (from_size | to_size) % 4 != 0 || from_size.saturating_add(to_size) > CSUM_DIFF_MAX {
-            return Ok(-EINVAL as u64);
-        }
-        let from = words(state, "r1", from, from_size)?;
-        let to = words(state, "r3", to, to_size)?;
-        let terms = from.iter().map(|word| !word).chain(to);
-        Ok(u64::from(terms.fold(seed as u32, add_with_carry)))
+        let from = bytes(state, "r1", from, from_size as u32)?;
+        let to = bytes(state, "r3", to, to_size as u32)?;
+        let seed = seed as u32;
+        // These are of one class each, but zero has two forms: which one it is depends on the way.
+        let sum = match (from.is_empty(), to.is_empty()) {
+            (false, false) => add_with_carry(sum(&to, seed), !sum(&from, 0)),
+            (false, true) => !sum(&from, !seed),
+            (true, _) => sum(&to, seed),
+        };
+        Ok(u64::from(from32to16(sum)))
     })
 }
 
-/// The words at a pointer, which may be NULL where the size is 0.
-fn words(state: &State, arg: &str, addr: u64, size: usize) -> Result<Vec<u32>, String> {
-    let bytes = if size == 0 { Vec::new() } else { read(state, arg, addr, size)? };
-    let words = bytes.chunks_exact(4).filter_map(|word| word.first_chunk::<4>());
-    Ok(words.map(|word| u32::from_ne_bytes(*word)).collect())
+/// The bytes at a pointer, which may be NULL where the size is 0.
+fn bytes(state: &State, arg: &str, addr: u64, size: u32) -> Result<Vec<u8>, String> {
+    if size == 0 { Ok(Vec::new()) } else { read(state, arg, addr, size as usize) }
+}
+
+/// `csum_partial`: the sum of words, the last one filled up with zeros.
+fn sum(bytes: &[u8], seed: u32) -> u32 {
+    let word = |chunk: &[u8]| {
+        let mut word = [0; 4];
+        word.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+        u32::from_ne_bytes(word)
+    };
+    bytes.chunks(4).map(word).fold(seed, add_with_carry)
 }
 
 fn add_with_carry(sum: u32, word: u32) -> u32 {
     let (sum, carry) = sum.overflowing_add(word);
     sum + u32::from(carry)
+}
+
+/// `csum_from32to16`: the halves, with their carry.
+fn from32to16(sum: u32) -> u16 {
+    (add_with_carry(sum, sum.rotate_left(16)) >> 16) as u16
 }
 
 /// `__bpf_xdp_redirect_map`, include/linux/filter.h

@@ -90,7 +90,16 @@ fn addresses(asm: &mut Assembler, off: i16, words: i16) {
 ///
 /// Also to `pass`: segments shorter than their header or longer than `MAX_LEN`. Loses `r0` to `r5`, `r8`,
 /// `r9` and 8 bytes of stack.
-pub fn complete(asm: &mut Assembler, pass: &impl Target) {
+pub fn complete<T: Target>(asm: &mut Assembler, pass: &T) {
+    complete_by(asm, pass, sum);
+}
+
+/// [`complete`] with another routine in place of [`sum`].
+pub(crate) fn complete_by<T: Target>(
+    asm: &mut Assembler,
+    pass: &T,
+    sum: impl FnOnce(&mut Assembler, &T),
+) {
     let is_udp = asm.label("udp");
     let sum_up = asm.label("sum");
     let whole_udp = asm.label("whole_udp");
@@ -187,7 +196,7 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
 }
 
 /// Adds `len` bytes at `cursor` to `r0` and `r9`. Loses `r5`.
-fn words(asm: &mut Assembler, cursor: Reg, len: i32, pass: &impl Target) {
+pub(super) fn words(asm: &mut Assembler, cursor: Reg, len: i32, pass: &impl Target) {
     asm.mov(R5, cursor, "its end:");
     asm.add(R5, len, format!("{len} bytes on"));
     asm.jump_if(R5.gt(END), pass, "cut short");

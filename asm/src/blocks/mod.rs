@@ -6,6 +6,7 @@
 
 pub mod checksum;
 pub mod count;
+pub mod csum_diff;
 pub mod endpoint;
 pub mod parse;
 pub mod report_loop;

@@ -65,6 +65,9 @@ pub struct Facts {
     pub maps: Vec<MapUse>,
     /// Helpers that are called.
     pub helpers: Vec<Helper>,
+    /// Bytes that a call of `bpf_csum_diff` sums at most. Kernels before 6.13 sum no more than
+    /// [`Facts::SUMMED_BY_ALL`], and answer `-EINVAL`.
+    pub summed: u32,
     /// Bytes of stack that are used.
     pub stack: u32,
     /// Instructions on the longest path.
@@ -85,6 +88,9 @@ pub(super) enum Way {
 }
 
 impl Facts {
+    /// Bytes that `bpf_csum_diff` sums on all kernels (`MAX_BPF_STACK`).
+    pub const SUMMED_BY_ALL: u32 = 512;
+
     /// Notes an access to packet bytes that are always the same.
     pub(super) fn packet(&mut self, way: Way, headers: &Headers, start: u32, end: u32) {
         if headers.impossible {
@@ -135,7 +141,13 @@ impl Facts {
     /// Each fact with its name, for people; `maps` are the program's.
     pub fn lines(&self, maps: &[MapShape]) -> Vec<(&'static str, String)> {
         let uses = maps.iter().zip(&self.maps).map(|(map, used)| format!("{}: {used}", map.name));
-        let helpers = self.helpers.iter().map(|helper| helper.name().unwrap_or("unknown"));
+        let helper = |helper: &Helper| match (helper.name().unwrap_or("unknown"), self.summed) {
+            (name, bytes) if *helper == Helper::CSUM_DIFF && bytes > Self::SUMMED_BY_ALL => {
+                format!("{name} ({bytes} bytes: -EINVAL before kernel 6.13)")
+            }
+            (name, _) => name.to_owned(),
+        };
+        let helpers = self.helpers.iter().map(helper);
         vec![
             ("reads", list(&self.reads)),
             ("writes", list(&self.writes)),

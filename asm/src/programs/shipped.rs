@@ -26,7 +26,7 @@ pub enum Shipped {
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
@@ -37,6 +37,8 @@ impl Shipped {
         Self::Measure(Method::Empty),
         Self::Measure(Method::Complete),
         Self::Measure(Method::ReportLoop),
+        Self::Measure(Method::CsumDiff),
+        Self::Measure(Method::OneCall),
     ];
 
     /// Its name with its configuration, which is its [`Program::name`].
@@ -52,6 +54,8 @@ impl Shipped {
             Self::Measure(Method::Empty) => "measure+empty",
             Self::Measure(Method::Complete) => "measure+complete",
             Self::Measure(Method::ReportLoop) => "measure+report-loop",
+            Self::Measure(Method::CsumDiff) => "measure+csum-diff",
+            Self::Measure(Method::OneCall) => "measure+one-call",
         }
     }
 
@@ -73,6 +77,8 @@ impl Shipped {
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
             Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
             Self::Measure(Method::ReportLoop) => &[measure::ABOUT, measure::REPORT_LOOP],
+            Self::Measure(Method::CsumDiff) => &[measure::ABOUT, measure::CSUM_DIFF],
+            Self::Measure(Method::OneCall) => &[measure::ABOUT, measure::ONE_CALL],
         }
     }
 

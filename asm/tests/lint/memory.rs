@@ -268,8 +268,9 @@ fn sums() {
     .facts;
     assert_eq!(facts.reads.first().map(|span| span.start), Some(0));
     assert_eq!(facts.reads.last().map(|span| span.end), Some(260));
-    // More than a kernel takes, nothing of something, what was not checked.
-    for (from, to) in [(256, 260), (0, 4), (4, 268)] {
+    assert_eq!(facts.summed, 512);
+    // Nothing of something, what was not checked, what no check covers.
+    for (from, to) in [(0, 4), (4, 268), (4, 0x1_0000)] {
         let rule = if to == 268 { Rule::PacketBounds } else { Rule::Call };
         breaks(rule, |asm| {
             sum(asm, from, to);
@@ -283,6 +284,42 @@ fn sums() {
         asm.call(Helper::CSUM_DIFF, HERE);
         leave(asm);
     });
+}
+
+/// Older kernels answer `-EINVAL` to more than 512 bytes, of both sides together.
+#[test]
+fn sums_that_are_long_for_older_kernels() {
+    for (from, to, told) in [
+        (252, 260, "bpf_csum_diff"),
+        (256, 260, "bpf_csum_diff (516 bytes: -EINVAL before kernel 6.13)"),
+    ] {
+        let facts = passes(|asm| {
+            sum(asm, from, to);
+            asm.call(Helper::CSUM_DIFF, HERE);
+            leave(asm);
+        })
+        .facts;
+        assert_eq!(facts.summed, (from + to) as u32);
+        let lines = facts.lines(&[]);
+        assert!(lines.contains(&("helpers", told.to_owned())), "{lines:?}");
+    }
+    // The stack has no more.
+    for (to, fine) in [(512, true), (516, false)] {
+        let build = |asm: &mut Assembler| {
+            for off in (-512..0).step_by(8) {
+                asm.store(FP.u64(off), 0, "something");
+            }
+            asm.mov(R1, 0, "null");
+            asm.mov(R2, 0, "nothing");
+            asm.mov(R3, FP, "stack");
+            asm.add(R3, -512, "all of it");
+            asm.mov(R4, to, "so much");
+            asm.mov(R5, 0, "seed");
+            asm.call(Helper::CSUM_DIFF, HERE);
+            leave(asm);
+        };
+        if fine { drop(passes(build)) } else { breaks(Rule::Stack, build) }
+    }
 }
 
 /// Maps that a program may only read, or only write (`BPF_F_RDONLY_PROG`, `BPF_F_WRONLY_PROG`).
