@@ -57,7 +57,7 @@ fn a_change_of_way_that_fails() {
                 let same = |text: &str| {
                     let lines = text.lines().filter(|line| !line.contains("prog_id"));
                     let lines = lines.filter(|line| !line.contains("xdp") && !line.contains("tcx"));
-                    lines.filter(|line| !line.contains("attached")).collect::<Vec<_>>().join("\n")
+                    lines.filter(|line| !line.contains("\"id\"")).collect::<Vec<_>>().join("\n")
                 };
                 assert_same(&same(&joined), &same(&lab.everything()));
                 assert!(lab.members().iter().all(|m| m["state"] == "up" && m["datapath"] == by));

@@ -25,6 +25,11 @@ impl Lab {
         self.up(args).ok()
     }
 
+    /// The laboratory's datapath.
+    pub fn by(&self) -> &'static str {
+        self.by.expect("a laboratory with a datapath")
+    }
+
     /// Whether this laboratory joins by `datapath`.
     pub fn is_by(&self, datapath: &str) -> bool {
         self.by == Some(datapath)
