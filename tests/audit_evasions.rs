@@ -21,7 +21,7 @@ const ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 fn a_tracer_that_is_attached() {
     lab("a_tracer_that_is_attached", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         let running = lab.xdp_on(HOST, "veth-a").expect("ours").0;
         let ours = Prog::by_id(running.try_into().expect("an id")).expect("ours");
         for (kind, name, expected_attach_type) in
@@ -63,7 +63,7 @@ fn a_tracer_that_is_attached() {
 fn the_records_removed() {
     lab("the_records_removed", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         for entry in fs::read_dir("/run/xhop").expect("records") {
             let path = entry.expect("a record").path();
             fs::remove_file(path).expect("removed");
@@ -80,7 +80,7 @@ fn the_records_removed() {
 fn attached_once_more() {
     lab("attached_once_more", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         let running = lab.xdp_on(HOST, "veth-a").expect("ours").0;
         let ours = Prog::by_id(running.try_into().expect("an id")).expect("ours");
         for at in [Where::Own, HOST.into(), "a".into()] {
@@ -101,7 +101,7 @@ fn attached_once_more() {
 fn pins_that_lead_elsewhere() {
     lab("pins_that_lead_elsewhere", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         for pin in [member(lab, "veth-a").join("forward"), segment().join("ports")] {
             let aside = Path::new("/sys/fs/bpf/aside");
             fs::rename(&pin, aside).expect("moved");
@@ -118,7 +118,7 @@ fn pins_that_lead_elsewhere() {
 fn folders_that_others_may_write_to() {
     lab("folders_that_others_may_write_to", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         for folder in [member(lab, "veth-b"), segment(), "/run/xhop".into()] {
             let set = |mode| {
                 fs::set_permissions(&folder, Permissions::from_mode(mode)).expect("set");
@@ -137,7 +137,7 @@ fn the_containers_end_moved() {
     lab("the_containers_end_moved", |lab| {
         lab.pair();
         lab.netns("elsewhere");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         lab.ok_in("b", &["ip", "link", "set", "eth0", "netns", "elsewhere"]);
         lab.ok_in("elsewhere", &["ip", "link", "set", "eth0", "up"]);
         caught(lab, &[("place", "eth0 of net:[")]);

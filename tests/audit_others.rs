@@ -6,7 +6,10 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::path::Path;
 
-use lab::audit::{SHIPPED, caught, clean, index, load_raw, maps, member, rtnl, segment};
+use lab::audit::{
+    SHIPPED, WAYS, Way, caught, classifier, clean, index, load_raw, maps, member, rtnl, running,
+    segment,
+};
 use lab::raw::{self, Raw};
 use lab::{HOST, lab, not_tried};
 use serde_json::Value;
@@ -20,7 +23,7 @@ fn a_kept_program_is_no_deviation() {
     lab("a_kept_program_is_no_deviation", |lab| {
         lab.pair();
         lab.attach_foreign(HOST, "veth-b", XdpMode::Native);
-        lab.xhop(&["up", "a", "b", "--force"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native", "--force"]).ok();
         clean(lab);
         // `down` would put back another.
         let pin = member(lab, "veth-b").join("foreign");
@@ -30,20 +33,12 @@ fn a_kept_program_is_no_deviation() {
     });
 }
 
-/// `return TC_ACT_UNSPEC` (-1): the next one decides.
-const UNSPEC: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
-
-fn classifier() -> Prog {
-    raw::load(&Raw { kind: raw::SCHED_CLS, name: "spy", insns: &UNSPEC, ..Raw::default() })
-        .expect("loads")
-}
-
 #[test]
 fn a_filter_of_tc() {
     lab("a_filter_of_tc", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
-        classifier().pin(Path::new("/sys/fs/bpf/spy")).expect("pinned");
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
+        classifier("spy").pin(Path::new("/sys/fs/bpf/spy")).expect("pinned");
         let object = ["object-pinned", "/sys/fs/bpf/spy"];
         for (at, ifname) in [(HOST, "veth-a"), ("b", "eth0")] {
             lab.ok_in(at, &["tc", "qdisc", "add", "dev", ifname, "clsact"]);
@@ -96,10 +91,63 @@ fn a_filter_of_tc() {
 
 #[test]
 fn a_program_of_tcx() {
+    strangers_of_tcx(&WAYS[0]);
+}
+
+/// They stand beside ours.
+#[test]
+fn strangers_beside_ours_in_tc() {
+    for way in &WAYS[2..] {
+        strangers_of_tcx(way);
+    }
+    lab("strangers_beside_ours_in_tc", |lab| {
+        lab.pair();
+        WAYS[3].join(lab);
+        classifier("spy").pin(Path::new("/sys/fs/bpf/spy")).expect("pinned");
+        for hook in ["ingress", "egress"] {
+            let at = ["dev", "veth-a", hook, "pref", "1"];
+            let program = ["bpf", "direct-action", "object-pinned", "/sys/fs/bpf/spy"];
+            lab.ok_in(HOST, &[&["tc", "filter", "add"][..], &at, &program].concat());
+            caught(lab, &[("others", &format!("tc {hook}: program"))]);
+            lab.ok_in(HOST, &[&["tc", "filter", "del"][..], &at].concat());
+            clean(lab);
+        }
+        // Our own, once more.
+        let pin = member(lab, "veth-a").join("forward");
+        let ours = ["bpf", "direct-action", "object-pinned", pin.to_str().expect("UTF-8")];
+        for hook in ["ingress", "egress"] {
+            let at = ["dev", "veth-a", hook, "pref", "1"];
+            lab.ok_in(HOST, &[&["tc", "filter", "add"][..], &at, &ours].concat());
+            caught(lab, &[("others", "(xhop_peer, tag ")]);
+            lab.ok_in(HOST, &[&["tc", "filter", "del"][..], &at].concat());
+        }
+        let add = ["ip", "link", "add", "more0", "type", "veth", "peer", "name", "more1"];
+        lab.ok_in(HOST, &add);
+        let _twice = WAYS[3].link(lab, &running(lab, "veth-a"), index(lab, HOST, "more0"));
+        caught(lab, &[("elsewhere", " more0 of net:[")]);
+    });
+}
+
+#[test]
+fn xdp_on_the_hosts_end_of_tc() {
+    lab("xdp_on_the_hosts_end_of_tc", |lab| {
+        lab.pair();
+        WAYS[2].join(lab);
+        for (mode, name) in [(XdpMode::Generic, "generic XDP"), (XdpMode::Native, "native XDP")] {
+            lab.attach_foreign(HOST, "veth-b", mode);
+            caught(lab, &[("others", name)]);
+            let off = if mode == XdpMode::Native { "xdpdrv" } else { "xdpgeneric" };
+            lab.ok_in(HOST, &["ip", "link", "set", "veth-b", off, "off"]);
+        }
+        clean(lab);
+    });
+}
+
+fn strangers_of_tcx(way: &Way) {
     lab("a_program_of_tcx", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
-        let spy = classifier();
+        way.join(lab);
+        let spy = classifier("spy");
         for (at, ifname) in [(HOST, "veth-b"), ("a", "eth0")] {
             for (hook, name) in [(raw::TCX_INGRESS, "tcx ingress"), (raw::TCX_EGRESS, "tcx egress")]
             {
@@ -121,7 +169,7 @@ fn a_program_of_tcx() {
 fn xdp_in_the_container() {
     lab("xdp_in_the_container", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         for (mode, name) in [(XdpMode::Generic, "generic XDP"), (XdpMode::Native, "native XDP")] {
             lab.attach_foreign("b", "eth0", mode);
             caught(lab, &[("others", name)]);
@@ -162,12 +210,12 @@ fn an_impostor() {
     lab("an_impostor", |lab| {
         let pair = lab.pair();
         pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         // By our name, with maps of its own: told, and no more than that.
         let program = SHIPPED.program().expect("assembles");
         let own: Vec<Map> =
             program.maps().iter().map(|decl| Map::create(decl).expect("a map")).collect();
-        let impostor = load_raw(&program.bytes(ByteOrder::NATIVE), &own);
+        let impostor = load_raw(SHIPPED, &program.bytes(ByteOrder::NATIVE), &own);
         let id = impostor.info().expect("info").id;
         let note = format!("note: program {id} (xhop_forward_co, tag ");
         assert!(clean(lab).contains(&note));
@@ -180,7 +228,8 @@ fn an_impostor() {
         lab.ok_in(HOST, &["ip", "link", "set", "veth-c", "xdp", "off"]);
         clean(lab);
         // With our maps, wherever it runs.
-        let spy = load_raw(&program.bytes(ByteOrder::NATIVE), &maps(lab, "veth-a", &program));
+        let spy =
+            load_raw(SHIPPED, &program.bytes(ByteOrder::NATIVE), &maps(lab, "veth-a", &program));
         caught(lab, &[("map users", &format!("program {} ", spy.info().expect("info").id))]);
     });
 }
@@ -189,7 +238,7 @@ fn an_impostor() {
 fn a_strangers_pin() {
     lab("a_strangers_pin", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         lab.pin_foreign(&segment().join("endpoints5"));
         caught(lab, &[("pins", "endpoints5 belongs to no record")]);
     });
@@ -203,7 +252,7 @@ const ZERO: [u8; 16] = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
 fn a_tracer() {
     lab("a_tracer", |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
         let running = lab.xdp_on(HOST, "veth-a").expect("ours").0;
         let ours = Prog::by_id(running.try_into().expect("an id")).expect("ours");
         let tracer = raw::load(&Raw {

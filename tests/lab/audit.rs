@@ -5,18 +5,17 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
 
 use serde_json::Value;
-use xhop::sys::bpf::{Link, Map, Prog, XdpMode};
+use xhop::sys::bpf::{Link, Map, Prog, TcxHook, XdpMode};
 use xhop::sys::netlink::Rtnl;
 use xhop::sys::netns::Netns;
 use xhop_asm::programs::{Checksum, Shipped};
 use xhop_asm::{MapDecl, Program};
 
-use super::{HOST, Lab, Output, Where, load_xdp};
+use super::raw::{self, Raw};
+use super::{HOST, Lab, Output, Where};
 
 /// What runs on the host sides.
 pub const SHIPPED: Shipped = Shipped::Forward(Checksum::Complete);
-/// As the kernel cuts it.
-const NAME: &str = "xhop_forward_complete";
 
 /// The only segment's folder of pins.
 pub fn segment() -> PathBuf {
@@ -44,33 +43,93 @@ pub fn maps(lab: &Lab, veth: &str, program: &Program) -> Vec<Map> {
     program.maps().iter().map(|decl| Map::open_pinned(&pin(decl)).expect("a pinned map")).collect()
 }
 
-/// Loads these bytes with these maps by our program's name, past xhop's loader.
-pub fn load_raw(bytes: &[u8], maps: &[Map]) -> Prog {
-    let fds: Vec<i32> = maps.iter().map(|map| map.as_fd().as_raw_fd()).collect();
-    load_xdp(NAME, bytes, &fds).expect("loads")
+/// How a pair is joined, and what runs on the host sides then.
+#[derive(Clone, Copy, Debug)]
+pub struct Way {
+    pub datapath: &'static str,
+    pub attach: &'static str,
+    pub shipped: Shipped,
 }
 
-/// Puts a program in the place of ours, as somebody with root would: by our own pinned link, or by
-/// netlink.
-pub fn put(lab: &Lab, veth: &str, attach: &str, new: &Prog) {
-    let pin = member(lab, veth).join("forward");
-    match attach {
-        "link" => {
+pub const WAYS: [Way; 4] = [
+    Way { datapath: "native", attach: "link", shipped: SHIPPED },
+    Way { datapath: "native", attach: "netlink", shipped: SHIPPED },
+    Way { datapath: "tc", attach: "link", shipped: Shipped::Peer },
+    Way { datapath: "tc", attach: "netlink", shipped: Shipped::Peer },
+];
+
+impl Way {
+    /// Joins a and b, and finds all as it should be.
+    pub fn join(&self, lab: &Lab) {
+        lab.xhop(&["up", "a", "b", "--datapath", self.datapath, "--attach", self.attach]).ok();
+        clean(lab);
+    }
+
+    pub fn is_tc(&self) -> bool {
+        self.datapath == "tc"
+    }
+
+    pub fn program(&self) -> Program {
+        self.shipped.program().expect("assembles")
+    }
+
+    /// Puts a program in the place of ours, as somebody with root would: by our own pinned link, or by
+    /// netlink.
+    pub fn put(&self, lab: &Lab, veth: &str, new: &Prog) {
+        let pin = member(lab, veth).join("forward");
+        if self.attach == "link" {
             let link = Link::open_pinned(&pin).expect("our link");
             let old = Prog::by_id(link.info().expect("info").prog_id).expect("ours");
-            link.update(new, &old).expect("updated");
+            return link.update(new, &old).expect("updated");
         }
-        _ => {
-            let old = Prog::open_pinned(&pin).expect("ours");
-            rtnl(lab, HOST, |rtnl| {
-                let index = rtnl.link(veth).expect("links").expect("the veth").ifindex;
-                rtnl.set_xdp(index, Some(new), XdpMode::Native, Some(&old)).expect("replaced");
-            });
-            // Who can replace the program can replace the pin.
-            fs::remove_file(&pin).expect("our pin");
-            new.pin(&pin).expect("pinned");
-        }
+        let old = Prog::open_pinned(&pin).expect("ours");
+        let index = index(lab, HOST, veth);
+        rtnl(lab, HOST, |rtnl| {
+            let put = match self.is_tc() {
+                true => rtnl.set_ingress(index, new, "xhop_peer"),
+                false => rtnl.set_xdp(index, Some(new), XdpMode::Native, Some(&old)),
+            };
+            put.expect("replaced");
+        });
+        // Who can replace the program can replace the pin.
+        fs::remove_file(&pin).expect("our pin");
+        new.pin(&pin).expect("pinned");
     }
+
+    /// A link of a program like ours at an interface of the host's side.
+    pub fn link(&self, lab: &Lab, prog: &Prog, index: u32) -> Link {
+        let link = || match self.is_tc() {
+            true => Link::create_tcx(prog, index, TcxHook::Ingress),
+            false => Link::create_xdp(prog, index, XdpMode::Native),
+        };
+        lab.in_netns(HOST, link).expect("attached")
+    }
+}
+
+/// Loads these bytes with these maps by our program's name, past xhop's loader.
+pub fn load_raw(shipped: Shipped, bytes: &[u8], maps: &[Map]) -> Prog {
+    let fds: Vec<i32> = maps.iter().map(|map| map.as_fd().as_raw_fd()).collect();
+    let program = shipped.program().expect("assembles");
+    let (kind, name) = (program.hook().prog_type(), program.symbol());
+    raw::load(&Raw { kind, name: &name, insns: bytes, fd_array: &fds, ..Raw::default() })
+        .expect("loads")
+}
+
+/// The program of the host side's member by what its pin holds.
+pub fn running(lab: &Lab, veth: &str) -> Prog {
+    let pin = member(lab, veth).join("forward");
+    match Link::open_pinned(&pin).and_then(|link| link.info()) {
+        Ok(info) => Prog::by_id(info.prog_id).expect("ours"),
+        Err(_) => Prog::open_pinned(&pin).expect("ours"),
+    }
+}
+
+/// `return TC_ACT_UNSPEC` (-1): the next one decides.
+const UNSPEC: [u8; 16] = [0xb7, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0x95, 0, 0, 0, 0, 0, 0, 0];
+
+/// A program of traffic control that is not xhop's.
+pub fn classifier(name: &str) -> Prog {
+    raw::load(&Raw { kind: raw::SCHED_CLS, name, insns: &UNSPEC, ..Raw::default() }).expect("loads")
 }
 
 pub fn rtnl(lab: &Lab, at: impl Into<Where>, body: impl FnOnce(Rtnl) + Send) {
