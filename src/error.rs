@@ -335,6 +335,16 @@ pub enum Error {
         /// The interface.
         ifname: String,
     },
+    /// A host's end that does not take large packets.
+    #[error(
+        "{ifname}: its MTU can't be raised to {mtu}, as generic XDP and --jumbo need it: the container's end runs native XDP; join with `--datapath tc` alone"
+    )]
+    HostMtu {
+        /// The interface.
+        ifname: String,
+        /// The wanted one.
+        mtu: u32,
+    },
     /// An interface that was there a moment ago.
     #[error("{ifname} is gone: has its container ended? Look again and retry")]
     InterfaceGone {

@@ -13,7 +13,15 @@ use xhop::sys::kernel;
 
 /// As short as may be.
 const SHORT: [&str; 4] = ["--seconds", "0.05", "--rounds", "1"];
-const WAYS: [&str; 3] = ["plain", "native/complete", "native/offload-off"];
+const WAYS: [&str; 7] = [
+    "plain",
+    "tc",
+    "tc/big-tcp",
+    "generic",
+    "native/complete",
+    "native/trust",
+    "native/offload-off",
+];
 const TESTS: [&str; 7] = [
     "tcp-1-stream",
     "tcp-4-streams",
@@ -251,7 +259,7 @@ fn packets_must_arrive_and_hop() {
         pair.bridge.container("c", "10.8.0.4/24", "fd08::4/64");
         pair.bridge.address("10.9.0.1/24");
         lab.ok_in("b", &["ip", "route", "add", "default", "via", "10.9.0.1"]);
-        lab.refuses_late(&["bench", "c", "b"], &["do not hop", "netns:c", "10.9.0.3", "native/"]);
+        lab.refuses_late(&["bench", "c", "b"], &["do not hop", "netns:c", "10.9.0.3", "tc"]);
         // Nobody answers.
         lab.ok_in("b", &["ip", "link", "set", "eth0", "arp", "off"]);
         lab.refuses_late(&["bench", "a", "b"], &["10.9.0.3", "firewall"]);
@@ -327,7 +335,7 @@ fn until(bench: &mut Running, what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 fn joined(lab: &Lab) -> bool {
-    ["veth-a", "veth-b"].iter().all(|veth| lab.xdp_on(HOST, veth).is_some())
+    ["veth-a", "veth-b"].iter().all(|veth| !lab.programs_on(HOST, veth).is_empty())
 }
 
 /// How many bytes `a` has sent since `b` was made.

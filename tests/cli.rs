@@ -5,7 +5,7 @@ mod lab;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use lab::{Where, XHOP, lab, wait_until};
+use lab::{Where, XHOP, lab, lab_by_each, wait_until};
 
 fn xhop(args: &[&str]) -> Output {
     Command::new(XHOP).args(args).output().expect("xhop runs")
@@ -33,7 +33,7 @@ fn help_is_no_error() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    let wrong: [&[&str]; 23] = [
+    let wrong: [&[&str]; 24] = [
         &[],
         &["fly"],
         &["--fly"],
@@ -42,6 +42,7 @@ fn wrong_usage_is_exit_code_2() {
         &["up", "a", "b", "--checksum", "guess"],
         &["up", "a", "b", "--checksum"],
         &["up", "a", "b", "--datapath", "warp"],
+        &["up", "a", "b", "--datapath"],
         &["up", "a", "b", "--attach", "glue"],
         &["up", "a", ""],
         &["up", "lxc:a", "b"],
@@ -67,18 +68,23 @@ fn wrong_usage_is_exit_code_2() {
 
 #[test]
 fn json_is_json_with_a_version() {
-    lab("json_is_json_with_a_version", |lab| {
+    lab_by_each("json_is_json_with_a_version", &[], |lab| {
         lab.pair();
         let commands: [&[&str]; 5] = [
             &["status", "--json"],
-            &["up", "a", "b", "--dry-run", "--json"],
-            &["up", "a", "b", "--json"],
+            &lab.up_args(&["a", "b", "--dry-run", "--json"]),
+            &lab.up_args(&["a", "b", "--json"]),
             &["status", "--json"],
             &["down", "--all", "--json"],
         ];
         for (args, members) in commands.into_iter().zip([0, 2, 2, 2, 2]) {
             let shown = lab.json(Where::Own, &[&[XHOP], args].concat());
             assert_eq!(shown["version"], 1, "{args:?}: {shown}");
+            for member in shown["members"].as_array().into_iter().flatten() {
+                assert_eq!(member["datapath"], lab.by(), "{member}");
+                assert_eq!(member["checksum"].is_null(), !lab.is_by("native"), "{member}");
+                assert!(args[0] != "status" || member["why"].is_string(), "{member}");
+            }
             assert_eq!(shown["members"].as_array().map(Vec::len), Some(members), "{args:?}");
             if args[0] != "status" {
                 assert_eq!(shown["done"], !args.contains(&"--dry-run"), "{args:?}");
@@ -91,18 +97,19 @@ fn json_is_json_with_a_version() {
 
 #[test]
 fn status_says_it_all() {
-    lab("status_says_it_all", |lab| {
+    lab_by_each("status_says_it_all", &[], |lab| {
         let pair = lab.pair();
         let said = lab.xhop(&["status"]).ok();
         assert!(said.contains("xhop up"), "{said}");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let said = lab.xhop(&["status"]).ok();
         let member = lab.member("netns:a");
         let program = &member["program"];
         let tag = program["tag"].as_str().expect("a tag");
         let id = format!("id {}", program["id"]);
-        let words = ["netns:a", &pair.a.v4, &pair.a.v6, "eth0", "veth-a", "br0", "native"];
-        let more = ["complete", tag, &id, "forwarded", "passed", "stale", "spoofed", "up"];
+        let words = ["netns:a", &pair.a.v4, &pair.a.v6, "eth0", "veth-a", "br0", lab.by()];
+        let sums = if lab.is_by("native") { "complete" } else { "netns:a" };
+        let more = [sums, tag, &id, "forwarded", "passed", "stale", "spoofed", "up"];
         for word in words.into_iter().chain(more) {
             assert!(said.contains(word), "{word} is not in:\n{said}");
         }
@@ -110,9 +117,14 @@ fn status_says_it_all() {
         // What the kernel says of it.
         let shown = lab
             .json(Where::Own, &["bpftool", "-j", "prog", "show", "id", &program["id"].to_string()]);
-        assert_eq!((&shown["tag"], &shown["type"]), (&program["tag"], &"xdp".into()));
-        let link = lab.json(lab::HOST, &["ip", "-d", "-j", "link", "show", "dev", "veth-a"]);
-        assert_eq!(link[0]["xdp"]["prog"]["id"], program["id"], "{link}");
+        let kind = if lab.is_by("tc") { "sched_cls" } else { "xdp" };
+        assert_eq!((&shown["tag"], &shown["type"]), (&program["tag"], &kind.into()));
+        let on = lab.programs_on(lab::HOST, "veth-a");
+        assert_eq!(on, [program["id"].as_u64().expect("an id")]);
+        let mode = lab.xdp_on(lab::HOST, "veth-a").map(|(_, mode)| mode);
+        // ip(8): 1 is native, 2 generic.
+        let expected = [("native", 1), ("generic", 2)].into_iter().find(|(by, _)| lab.is_by(by));
+        assert_eq!(mode, expected.map(|(_, mode)| mode));
     });
 }
 

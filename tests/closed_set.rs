@@ -96,9 +96,19 @@ fn what_is_loaded_is_listed() {
         let (new, old) = ([XHOP].as_slice(), ["setarch", "--uname-2.6", XHOP].as_slice());
         let mut loads = loaded_by(lab, new, &["bench", "--checksum", "--rounds", "1"]);
         for attach in ["link", "netlink"] {
-            for (xhop, way) in [(new, "complete"), (new, "offload-off"), (old, "none")] {
-                let args = ["up", "a", "b", "--attach", attach, "--checksum", way];
-                loads.extend(loaded_by(lab, xhop, &args));
+            for (xhop, option, way) in [
+                (new, "--checksum", "complete"),
+                (new, "--checksum", "offload-off"),
+                (new, "--checksum", "trust"),
+                (old, "--checksum", "none"),
+                (new, "--datapath", "auto"),
+                (new, "--datapath", "tc"),
+                (new, "--datapath", "generic"),
+            ] {
+                let args = ["up", "a", "b", "--attach", attach, option, way];
+                let loaded = loaded_by(lab, xhop, &args);
+                assert!(loaded.len() >= 2, "{args:?}: {} loads", loaded.len());
+                loads.extend(loaded);
                 lab.xhop(&["down", "--all"]).ok();
             }
         }
@@ -115,7 +125,11 @@ fn what_is_loaded_is_listed() {
         let missing =
             |(name, _): &&Listed| !loads.iter().any(|load| name_of(load, &listed) == Some(name));
         assert_eq!(listed.iter().find(missing), None, "listed, but never loaded");
-        assert!(loads.len() >= 3 + 6 * 2 + 3 * 2, "{} loads", loads.len());
+        assert!(loads.len() >= 3 + 14 * 2 + 4 * 2, "{} loads", loads.len());
+        let of =
+            |name: &str| loads.iter().filter(|load| name_of(load, &listed) == Some(name)).count();
+        // Two a member with `trust`; `auto` is tc, and so is the demo's last step.
+        assert!(of("peer") >= 2 * 2 * 2 + 2 && of("trust") >= 4 && of("forward+frags") >= 4);
         // And any other bytes would have been found.
         for load in &mut loads {
             let at = load.len() / 2;

@@ -18,18 +18,19 @@ fn summary(shown: &str, way: &str) -> Vec<String> {
 fn each_way_does_what_it_should() {
     lab_with("demo::each_way_does_what_it_should", &[], |lab| {
         let shown = lab.xhop(&["demo"]).ok();
-        for way in ["bridge", "offload-off", "complete"] {
+        for way in ["bridge", "offload-off", "complete", "tc"] {
             let cells = summary(&shown, way);
             assert_eq!(cells[1..4], ["3/3", "200 OK, 50 bytes", "0"], "{way}\n{shown}");
             let bits: f64 = cells[5].parse().expect("Gbit/s");
             assert!(bits > 0.0, "{way}\n{shown}");
         }
+        assert!(shown.contains("\n5. Joined by tc"), "{shown}");
         let none = summary(&shown, "none");
         assert_eq!(none[1..3], ["3/3", "timed out"], "{shown}");
         assert_ne!(none[3], "0", "bad checksums\n{shown}");
         let seen = |way| summary(&shown, way)[4].clone();
         assert_ne!(seen("bridge"), "0", "{shown}");
-        for way in ["none", "offload-off", "complete"] {
+        for way in ["none", "offload-off", "complete", "tc"] {
             assert_eq!(seen(way), "0", "{way}\n{shown}");
         }
     });

@@ -76,10 +76,17 @@ fn two_containers_on_docker0() {
         lab.refuses(&["up", "docker:alpha", "docker:nobody"], &["docker:nobody", "docker ps"]);
 
         let before = everything(lab, &docker, &["alpha", "beta"]);
-        for way in ["offload-off", "complete"] {
-            lab.xhop(&["up", "docker:alpha", "docker:beta", "--checksum", way]).ok();
+        for (option, way) in [
+            ("--checksum", "offload-off"),
+            ("--checksum", "trust"),
+            ("--datapath", "generic"),
+            ("--checksum", "complete"),
+            ("--datapath", "auto"),
+        ] {
+            lab.joins(&["docker:alpha", "docker:beta", option, way]);
             talk_by(lab, &docker, true);
         }
+        assert_eq!(lab.member("docker:alpha")["datapath"], "tc");
 
         // All names of the two are the same two.
         let id = docker.inspect("beta", "{{.Id}}");

@@ -9,13 +9,20 @@ use std::fs;
 use lab::{Lab, Output, Where, XHOP, assert_one_line, assert_same, lab_with};
 
 const TRACE: &str = "/run/trace";
-const UP: [&str; 5] = ["up", "a", "b", "--checksum", "offload-off"];
+/// Ways to join that have all kinds of steps between them. For each, one laboratory.
+const UPS: [&[&str]; 4] = [
+    &["up", "a", "b", "--checksum", "offload-off"],
+    &["up", "a", "b", "--datapath", "tc", "--big-tcp"],
+    &["up", "a", "b", "--datapath", "generic"],
+    &["up", "a", "b", "--checksum", "trust", "--attach", "netlink"],
+];
 
 /// The calls by which xhop changes the machine, as strace's regular expressions; what they fail
 /// with; and which of them are tried: every so many, for the frequent ones are all alike.
-const CALLS: [(&str, &str, usize); 5] = [
+const CALLS: [(&str, &str, usize); 6] = [
     ("/^bpf$", "ENOMEM", 2),
     ("/^ioctl$", "EIO", 5),
+    ("/^sendto$", "ENOBUFS", 9),
     ("/^mkdir(at)?$", "ENOSPC", 1),
     ("/^(linkat|fsync)$", "EIO", 1),
     ("/^(unlink(at)?|rmdir)$", "EIO", 1),
@@ -40,49 +47,59 @@ fn xhop_but(lab: &Lab, args: &[&str], calls: &str, what: &str, nth: usize) -> Op
 /// `up` either does all of it or nothing.
 #[test]
 fn a_call_of_up_fails() {
-    lab_with("a_call_of_up_fails", &["strace"], |lab| {
-        lab.pair();
-        let before = lab.everything();
-        for (calls, errno, step) in CALLS {
-            let error = format!("error={errno}");
-            for nth in (1..MOST).step_by(step) {
-                let Some(done) = xhop_but(lab, &UP, calls, &error, nth) else { break };
-                println!("{done}");
-                if done.status.success() {
-                    // It can do without.
-                    lab.pings("a", "10.9.0.3");
-                } else {
-                    assert_one_line(&done, &[]);
-                }
-                // The first rmdir fails too, and that may be the one that takes back. It says so.
-                if done.status.success() || done.stderr.contains("`xhop down --all`") {
-                    lab.xhop(&["down", "--all"]).ok();
-                }
-                assert_same(&before, &lab.everything());
+    for up in UPS {
+        lab_with("a_call_of_up_fails", &["strace"], |lab| a_call_fails(lab, up));
+    }
+}
+
+fn a_call_fails(lab: &Lab, up: &[&str]) {
+    println!("{up:?}");
+    lab.pair();
+    let before = lab.everything();
+    for (calls, errno, step) in CALLS {
+        let error = format!("error={errno}");
+        for nth in (1..MOST).step_by(step) {
+            let Some(done) = xhop_but(lab, up, calls, &error, nth) else { break };
+            println!("{done}");
+            if done.status.success() {
+                // It can do without.
+                lab.pings("a", "10.9.0.3");
+            } else {
+                assert_one_line(&done, &[]);
             }
-            lab.xhop(&["down", "--all"]).ok();
+            // The first rmdir fails too, and that may be the one that takes back. It says so.
+            if done.status.success() || done.stderr.contains("`xhop down --all`") {
+                lab.xhop(&["down", "--all"]).ok();
+            }
+            assert_same(&before, &lab.everything());
         }
-    });
+        lab.xhop(&["down", "--all"]).ok();
+    }
 }
 
 #[test]
 fn up_is_killed() {
-    lab_with("up_is_killed", &["strace"], |lab| {
-        lab.pair();
-        let before = lab.everything();
-        for (calls, _, step) in CALLS {
-            // Those that `a_call_of_up_fails` leaves out.
-            for nth in (step..MOST).step_by(step) {
-                let done = xhop_but(lab, &UP, calls, "signal=KILL", nth);
-                println!("{calls} {nth}");
-                lab.xhop(&["down", "--all"]).ok();
-                assert_same(&before, &lab.everything());
-                if done.is_none() {
-                    break;
-                }
+    for up in UPS {
+        lab_with("up_is_killed", &["strace"], |lab| up_killed(lab, up));
+    }
+}
+
+fn up_killed(lab: &Lab, up: &[&str]) {
+    println!("{up:?}");
+    lab.pair();
+    let before = lab.everything();
+    for (calls, _, step) in CALLS {
+        // Those that `a_call_of_up_fails` leaves out.
+        for nth in (step..MOST).step_by(step) {
+            let done = xhop_but(lab, up, calls, "signal=KILL", nth);
+            println!("{calls} {nth}");
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+            if done.is_none() {
+                break;
             }
         }
-    });
+    }
 }
 
 #[test]
@@ -97,22 +114,27 @@ fn down_is_killed() {
 
 /// What a `down` has left, the next one takes back.
 fn down_but(name: &str, signal: Option<&str>, first: usize) {
-    lab_with(name, &["strace"], |lab| {
-        lab.pair();
-        let before = lab.everything();
-        for (calls, errno, step) in CALLS {
-            let error = format!("error={errno}");
-            let first = if step == 1 { 1 } else { first };
-            for nth in (first..MOST).step_by(2 * step) {
-                lab.xhop(&UP).ok();
-                let done = xhop_but(lab, &["down", "--all"], calls, signal.unwrap_or(&error), nth);
-                println!("{calls} {nth}");
-                lab.xhop(&["down", "--all"]).ok();
-                assert_same(&before, &lab.everything());
-                if done.is_none() {
-                    break;
-                }
+    for up in UPS {
+        lab_with(name, &["strace"], |lab| down_but_of(lab, up, signal, first));
+    }
+}
+
+fn down_but_of(lab: &Lab, up: &[&str], signal: Option<&str>, first: usize) {
+    println!("{up:?}");
+    lab.pair();
+    let before = lab.everything();
+    for (calls, errno, step) in CALLS {
+        let error = format!("error={errno}");
+        let first = if step == 1 { 1 } else { first };
+        for nth in (first..MOST).step_by(2 * step) {
+            lab.xhop(up).ok();
+            let done = xhop_but(lab, &["down", "--all"], calls, signal.unwrap_or(&error), nth);
+            println!("{calls} {nth}");
+            lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+            if done.is_none() {
+                break;
             }
         }
-    });
+    }
 }

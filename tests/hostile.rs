@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::Duration;
 
-use lab::{Lab, Where, assert_same, lab, lab_with, wait_until};
+use lab::{DATAPATHS, Lab, Where, assert_same, lab, lab_by, lab_by_each, wait_until};
 use xhop::sys::bpffs::is_bpffs;
 use xhop::sys::kernel;
 
@@ -29,7 +29,7 @@ fn rename(lab: &Lab, from: &str, to: &str) {
 
 #[test]
 fn names_that_are_no_text_or_move_the_cursor() {
-    lab("names_that_are_no_text_or_move_the_cursor", |lab| {
+    lab_by_each("names_that_are_no_text_or_move_the_cursor", &[], |lab| {
         lab.pair();
         // It loses its IPv6 addresses when it goes down, once.
         rename(lab, "eth0", "eth1");
@@ -40,14 +40,16 @@ fn names_that_are_no_text_or_move_the_cursor() {
                 if first {
                     rename(lab, "eth0", name);
                 }
-                lab.xhop(&["up", "a", "b"]).ok();
+                lab.joins(&["a", "b"]);
                 if !first {
                     rename(lab, "eth0", name);
-                    lab.xhop(&["up", "a", "b"]).ok();
+                    lab.joins(&["a", "b"]);
                 }
                 assert_eq!(lab.state("netns:b"), "up", "{name}");
                 lab.pings("a", "10.9.0.3");
-                for args in [&["status"][..], &["up", "a", "b"], &["down", "--all", "--dry-run"]] {
+                for args in
+                    [&["status"][..], &lab.up_args(&["a", "b"]), &["down", "--all", "--dry-run"]]
+                {
                     let shown = lab.xhop(args).ok();
                     assert!(!shown.contains('\x1b'), "{}", shown.escape_debug());
                 }
@@ -67,8 +69,11 @@ fn refuses_folders(lab: &Lab, path: &Path) {
         chown(path, uid, gid).expect("chown");
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
         let name = path.display().to_string();
-        for args in [&["up", "a", "b"][..], &["up", "a", "b", "--attach", "netlink"]] {
-            lab.refuses(args, &[&name, "root"]);
+        for by in DATAPATHS {
+            for attach in ["link", "netlink"] {
+                let args = ["up", "a", "b", "--datapath", by, "--attach", attach];
+                lab.refuses(&args, &[&name, "root"]);
+            }
         }
         fs::remove_dir(path).expect("the folder, empty");
     }
@@ -85,7 +90,7 @@ fn folders_of_others() {
         for path in ["/run/xhop", "/sys/fs/bpf/xhop"] {
             refuses_folders(lab, Path::new(path));
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let before = lab.everything();
         fs::set_permissions("/run/xhop", fs::Permissions::from_mode(0o777)).expect("chmod");
         lab.refuses(&["down", "--all"], &["/run/xhop", "root"]);
@@ -96,11 +101,11 @@ fn folders_of_others() {
 /// Its root switches off what was on when it was joined, or what xhop has switched on.
 #[test]
 fn an_end_that_stops_polling() {
-    lab_with("an_end_that_stops_polling", &["ebtables"], |lab| {
+    lab_by("an_end_that_stops_polling", &["ebtables"], "native", |lab| {
         let pair = lab.pair();
         let before = lab.everything();
         lab.ok_in("b", &["ethtool", "-K", "eth0", "gro", "on"]);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         assert_eq!(lab.member("netns:a")["readiness"], "gro");
         assert_eq!(lab.member("netns:b")["readiness"], "found");
         for name in ["a", "b"] {
@@ -112,7 +117,7 @@ fn an_end_that_stops_polling() {
                 assert_eq!(lab.state(&member), "deaf");
                 assert!(lab.xhop(&["status"]).ok().contains("deaf"));
             }
-            lab.xhop(&["up", "a", "b"]).ok();
+            lab.joins(&["a", "b"]);
             assert_eq!(lab.state(&member), "up");
             pair.bridge.is_bypassed(&pair.a, &pair.b);
         }
@@ -125,11 +130,11 @@ fn an_end_that_stops_polling() {
 /// Somebody works in the bpffs that xhop has mounted.
 #[test]
 fn a_mount_that_is_busy() {
-    lab("a_mount_that_is_busy", |lab| {
+    lab_by_each("a_mount_that_is_busy", &[], |lab| {
         lab.pair();
         lab.ok_in(Where::Own, &["umount", "/sys/fs/bpf"]);
         let before = lab.everything();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let sleeper = lab.spawn_in(Where::Own, &["sh", "-c", "cd /sys/fs/bpf && exec sleep 600"]);
         let cwd = format!("/proc/{}/cwd", sleeper.pid());
         wait_until(PATIENCE, "somebody is there", || {
@@ -140,7 +145,7 @@ fn a_mount_that_is_busy() {
         assert_eq!(lab.members().len(), 0);
         drop(sleeper);
         // The mount is still xhop's to undo.
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.xhop(&["down", "--all"]).ok();
         assert!(!is_bpffs("/sys/fs/bpf".as_ref()).expect("statfs"));
         assert_same(&before, &lab.everything());
@@ -150,13 +155,13 @@ fn a_mount_that_is_busy() {
 /// An engine that has crashed leaves its socket behind.
 #[test]
 fn a_socket_that_nobody_listens_at() {
-    lab("a_socket_that_nobody_listens_at", |lab| {
+    lab_by_each("a_socket_that_nobody_listens_at", &[], |lab| {
         lab.pair_at(Where::Own);
         drop(UnixListener::bind("/run/docker.sock").expect("a socket"));
-        lab.xhop(&["up", "netns:a", "netns:b"]).ok();
+        lab.joins(&["netns:a", "netns:b"]);
         lab.pings("a", "10.9.0.3");
         // Nor does it hold up names without a kind.
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.xhop(&["down", "a", "b"]).ok();
         assert_eq!(lab.members().len(), 0);
     });

@@ -5,7 +5,7 @@ mod lab;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use lab::{Container, HOST, Lab, Where, assert_same, lab, lab_with};
+use lab::{Container, HOST, Lab, Where, assert_same, lab, lab_by_each};
 
 const TOOLS: &[&str] = &["ebtables"];
 const GRO: &str = "generic-receive-offload";
@@ -28,9 +28,9 @@ fn netns_of_inode(lab: &Lab, wanted: u64) -> Option<String> {
 
 /// b ends. Somebody gets its namespace's number and its interface's, on the host too if `twin`.
 fn numbers_of_the_dead(name: &str, attach: &str, twin: bool) {
-    lab(name, |lab| {
+    lab_by_each(name, &[], |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b", "--attach", attach]).ok();
+        lab.joins(&["a", "b", "--attach", attach]);
         let (dead, inside) = (inode("b"), index(lab, "b", "eth0"));
         let outside = if twin { index(lab, HOST, "veth-b") } else { "4242".into() };
         lab.end(pair.b);
@@ -74,17 +74,31 @@ fn the_containers_end_moves_to_another_namespace() {
     lab("the_containers_end_moves_to_another_namespace", |lab| {
         lab.pair();
         lab.netns("else");
-        let ways =
-            ["link", "netlink"].map(|attach| ["complete", "offload-off"].map(|w| (attach, w)));
+        let ways: [&[&str]; 6] = [
+            &["--checksum", "complete"],
+            &["--checksum", "offload-off"],
+            &["--checksum", "trust"],
+            &["--datapath", "tc"],
+            &["--datapath", "tc", "--big-tcp"],
+            &["--datapath", "generic"],
+        ];
+        let ways = ["link", "netlink"].map(|attach| ways.map(|way| (attach, way)));
         for (attach, way) in ways.concat() {
-            let features = lab.ok_in("b", &["ethtool", "-k", "eth0"]);
-            lab.xhop(&["up", "a", "b", "--attach", attach, "--checksum", way]).ok();
-            assert!(lab.feature("b", GRO));
+            let native = way[0] == "--checksum";
+            let features = |at: &str| {
+                let size = lab.gso_ipv4(at, "eth0");
+                format!("gso {size}\n{}", lab.ok_in(at, &["ethtool", "-k", "eth0"]))
+            };
+            let before = features("b");
+            lab.joins(&[&["a", "b", "--attach", attach], way].concat());
+            assert_eq!(lab.feature("b", GRO), native, "{way:?}");
             lab.ok_in("b", &["ip", "link", "set", "eth0", "netns", "else"]);
-            assert!(lab.feature("else", GRO));
+            assert_eq!(lab.feature("else", GRO), native, "{way:?}");
             lab.xhop(&["status"]).ok();
             lab.xhop(&["down", "--all"]).ok();
-            assert_same(&features, &lab.ok_in("else", &["ethtool", "-k", "eth0"]));
+            assert_same(&before, &features("else"));
+            assert_eq!(lab.tcx_on("else", "eth0", lab::raw::TCX_INGRESS), [0; 0], "{way:?}");
+            assert!(!lab.ok_in("else", &["tc", "qdisc", "show"]).contains("clsact"), "{way:?}");
             assert_eq!(lab.own_files(), "");
             lab.ok_in("else", &["ip", "link", "set", "eth0", "netns", "b"]);
             lab.ok_in("b", &["ip", "link", "set", "eth0", "up"]);
@@ -95,10 +109,10 @@ fn the_containers_end_moves_to_another_namespace() {
 
 #[test]
 fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
-    lab_with("a_veth_moves_to_another_bridge_and_back_to_a_new_one", TOOLS, |lab| {
+    lab_by_each("a_veth_moves_to_another_bridge_and_back_to_a_new_one", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         lab.bridge("br1");
         let enslave = |veth: &str, bridge: &str| {
             lab.ok_in(HOST, &["ip", "link", "set", veth, "master", bridge, "up"]);
@@ -106,9 +120,9 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
         enslave(&pair.b.veth, "br1");
         assert_eq!(lab.state("netns:b"), "moved");
         assert!(lab.xhop(&["status"]).ok().contains("moved"));
-        lab.xhop(&["up", "a", "c"]).ok();
+        lab.joins(&["a", "c"]);
         assert_eq!(lab.members().len(), 2);
-        assert_eq!(lab.xdp_on(HOST, &pair.b.veth), None);
+        assert_eq!(lab.programs_on(HOST, &pair.b.veth), [0; 0]);
         assert!(!lab.feature("b", GRO));
         pair.bridge.is_bypassed(&pair.a, &c);
         // As apart as the administrator wants them.
@@ -123,9 +137,9 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
         for one in [&pair.a, &pair.b, &c] {
             enslave(&one.veth, "br0");
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         pair.bridge.is_bypassed(&pair.a, &pair.b);
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         for (one, other) in [(&pair.a, &pair.b), (&pair.a, &c), (&pair.b, &c)] {
             pair.bridge.is_bypassed(one, other);
         }
@@ -133,7 +147,7 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
         lab.xhop(&["down", "--all"]).ok();
         assert_eq!(lab.own_files(), "");
         for one in [&pair.a, &pair.b, &c] {
-            assert_eq!(lab.xdp_on(HOST, &one.veth), None);
+            assert_eq!(lab.programs_on(HOST, &one.veth), [0; 0]);
             assert!(!lab.feature(&*one.name, GRO), "{}", one.name);
         }
     });
@@ -142,7 +156,7 @@ fn a_veth_moves_to_another_bridge_and_back_to_a_new_one() {
 /// As keepalived does it. The bridge is slower, but knows.
 #[test]
 fn an_address_moves_and_nobody_tells_xhop() {
-    lab_with("an_address_moves_and_nobody_tells_xhop", TOOLS, |lab| {
+    lab_by_each("an_address_moves_and_nobody_tells_xhop", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
         let move_to = |container: &Container, what: &str| {
@@ -153,7 +167,7 @@ fn an_address_moves_and_nobody_tells_xhop() {
             }
         };
         move_to(&pair.b, "add");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         for address in ["10.9.0.100", "fd09::100"] {
             lab.pings("a", address);
         }
@@ -172,7 +186,7 @@ fn an_address_moves_and_nobody_tells_xhop() {
 
 #[test]
 fn a_container_on_two_bridges_leaves_both() {
-    lab("a_container_on_two_bridges_leaves_both", |lab| {
+    lab_by_each("a_container_on_two_bridges_leaves_both", &[], |lab| {
         lab.pair();
         lab.bridge("br1").container("c", "10.8.0.3/24", "fd08::3/64");
         let make = "ip link add eth1 type veth peer name veth-a1 netns host";
@@ -181,13 +195,13 @@ fn a_container_on_two_bridges_leaves_both() {
         lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
         lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
         let names = || lab.members().iter().map(|m| m["name"].to_string()).collect::<Vec<_>>();
-        lab.xhop(&["up", "a", "b"]).ok();
-        lab.xhop(&["up", "a", "c"]).ok();
+        lab.joins(&["a", "b"]);
+        lab.joins(&["a", "c"]);
         assert_eq!(names().len(), 4);
         lab.xhop(&["down", "a"]).ok();
         assert_eq!(names(), ["\"netns:b\"", "\"netns:c\""]);
         for veth in ["veth-a", "veth-a1"] {
-            assert_eq!(lab.xdp_on(HOST, veth), None);
+            assert_eq!(lab.programs_on(HOST, veth), [0; 0]);
         }
         lab.xhop(&["down", "--all"]).ok();
         assert_eq!(lab.own_files(), "");
@@ -196,7 +210,7 @@ fn a_container_on_two_bridges_leaves_both() {
 
 #[test]
 fn a_container_that_was_joined_by_its_veths_leaves_by_its_name() {
-    lab("a_container_that_was_joined_by_its_veths_leaves_by_its_name", |lab| {
+    lab_by_each("a_container_that_was_joined_by_its_veths_leaves_by_its_name", &[], |lab| {
         lab.pair_at(Where::Own);
         lab.bridge_at(Where::Own, "br1").container("c", "10.8.0.3/24", "fd08::3/64");
         let make = "ip link add veth-a1 type veth peer name eth1 netns a";
@@ -204,8 +218,8 @@ fn a_container_that_was_joined_by_its_veths_leaves_by_its_name() {
         lab.ok_in(Where::Own, &["ip", "link", "set", "veth-a1", "master", "br1", "up"]);
         lab.ok_in("a", &["ip", "link", "set", "eth1", "up"]);
         lab.ok_in("a", &["ip", "addr", "add", "10.8.0.2/24", "dev", "eth1"]);
-        lab.xhop(&["up", "veth:veth-a", "veth:veth-b"]).ok();
-        lab.xhop(&["up", "veth:veth-a1", "veth:veth-c"]).ok();
+        lab.joins(&["veth:veth-a", "veth:veth-b"]);
+        lab.joins(&["veth:veth-a1", "veth:veth-c"]);
         lab.xhop(&["down", "netns:a"]).ok();
         let names: Vec<_> = lab.members().iter().map(|m| m["name"].to_string()).collect();
         assert_eq!(names, ["\"veth:veth-b\"", "\"veth:veth-c\""]);
@@ -214,11 +228,11 @@ fn a_container_that_was_joined_by_its_veths_leaves_by_its_name() {
 
 #[test]
 fn a_bridge_that_is_down() {
-    lab("a_bridge_that_is_down", |lab| {
+    lab_by_each("a_bridge_that_is_down", &[], |lab| {
         let pair = lab.pair_at(Where::Own);
         lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "down"]);
-        lab.refuses(&["up", "a", "b"], &["netns:a", "bridge is down", "ip link set"]);
+        lab.refuses(&lab.up_args(&["a", "b"]), &["netns:a", "bridge is down", "ip link set"]);
         lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "up"]);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
     });
 }

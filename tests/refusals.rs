@@ -7,7 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use lab::{HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_with};
+use lab::{
+    HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_by, lab_by_each, lab_with,
+};
 
 #[test]
 fn an_unknown_container() {
@@ -240,7 +242,7 @@ fn addresses_that_lack_or_are_shared() {
 
 #[test]
 fn a_peer_mtu_that_is_too_large() {
-    lab("a_peer_mtu_that_is_too_large", |lab| {
+    lab_by("a_peer_mtu_that_is_too_large", &[], "native", |lab| {
         lab.pair();
         for bad in ["a", "b"] {
             lab.ok_in(bad, &["ip", "link", "set", "eth0", "mtu", "9000"]);
@@ -248,12 +250,18 @@ fn a_peer_mtu_that_is_too_large() {
             for attach in ["link", "netlink"] {
                 // All that was done for the other one before is taken back.
                 let words = [&*veth, "MTU", "ip link set"];
-                lab.refuses(&["up", "a", "b", "--attach", attach], &words);
-                lab.refuses(&["up", "b", "a", "--attach", attach], &words);
+                lab.refuses(&lab.up_args(&["a", "b", "--attach", attach]), &words);
+                lab.refuses(&lab.up_args(&["b", "a", "--attach", attach]), &words);
+            }
+            // Of native XDP alone.
+            for by in ["tc", "generic"] {
+                lab.xhop(&["up", "a", "b", "--datapath", by]).ok();
+                lab.pings("a", "10.9.0.3");
+                lab.xhop(&["down", "--all"]).ok();
             }
             lab.ok_in(bad, &["ip", "link", "set", "eth0", "mtu", "1500"]);
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
     });
 }
 
@@ -291,7 +299,7 @@ fn refuses_strangers(lab: &Lab, path: &Path) {
     for kind in STRANGERS {
         fs::create_dir_all(parent).expect("a folder in bpffs");
         put_stranger(lab, kind, path);
-        let said = lab.refuses(&["up", "a", "b"], &[&path.display().to_string()]);
+        let said = lab.refuses(&lab.up_args(&["a", "b"]), &[&path.display().to_string()]);
         assert!(said.contains("remove it") || said.contains("unpin it"), "{kind}: {said}");
         match kind {
             "folder" => fs::remove_dir(path).expect("it is still there"),
@@ -303,18 +311,18 @@ fn refuses_strangers(lab: &Lab, path: &Path) {
 
 #[test]
 fn strangers_in_the_place_of_maps() {
-    lab("strangers_in_the_place_of_maps", |lab| {
+    lab_by_each("strangers_in_the_place_of_maps", &[], |lab| {
         lab.pair();
         for map in ["endpoints4", "endpoints6", "ports"] {
             refuses_strangers(lab, &folder(lab, "/sys/fs/bpf/xhop").join(map));
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
     });
 }
 
 #[test]
 fn strangers_in_the_place_of_counters() {
-    lab("strangers_in_the_place_of_counters", |lab| {
+    lab_by_each("strangers_in_the_place_of_counters", &[], |lab| {
         lab.pair();
         let member = folder(lab, "/sys/fs/bpf/xhop").join(index(lab, "veth-b"));
         refuses_strangers(lab, &member.join("stats"));
@@ -323,7 +331,7 @@ fn strangers_in_the_place_of_counters() {
 
 #[test]
 fn strangers_in_the_place_of_attachments() {
-    lab("strangers_in_the_place_of_attachments", |lab| {
+    lab_by_each("strangers_in_the_place_of_attachments", &[], |lab| {
         lab.pair();
         let member = folder(lab, "/sys/fs/bpf/xhop").join(index(lab, "veth-b"));
         refuses_strangers(lab, &member.join("forward"));
@@ -341,9 +349,10 @@ fn a_file_in_the_place_of_our_folder() {
 
 #[test]
 fn a_malformed_record() {
-    lab("a_malformed_record", |lab| {
+    lab_by_each("a_malformed_record", &[], |lab| {
         lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
+        let by = format!("\"{}\"", lab.by());
         let segment = folder(lab, "/run/xhop").display().to_string();
         let file = PathBuf::from(format!("{segment}-{}.json", index(lab, "veth-a")));
         let good = fs::read_to_string(&file).expect("the record");
@@ -358,7 +367,8 @@ fn a_malformed_record() {
             &good[..good.len() / 2],
             &good.replacen("\"version\": 1", "\"version\": 2", 1),
             &good.replacen("\"version\": 1", "\"version\": -1", 1),
-            &good.replace("\"native\"", "\"warp\\n\""),
+            &good.replace(&by, "\"warp\\n\""),
+            &good.replace("\"sizes\":", "\"sizes\": [{\"what\": \"moon\"}], \"x\":"),
             &huge,
         ] {
             fs::write(&file, bad).expect("a bad record");

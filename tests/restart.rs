@@ -4,7 +4,10 @@ mod lab;
 
 use std::time::Duration;
 
-use lab::{Bridge, Container, HOST, Lab, Pair, Where, assert_same, counter, lab_with, wait_until};
+use lab::{
+    Bridge, Container, HOST, Lab, Pair, Where, assert_same, counter, lab_by_each, lab_with,
+    wait_until,
+};
 
 const TOOLS: &[&str] = &["curl", "ebtables"];
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -55,10 +58,10 @@ fn talk(lab: &Lab, pair: &Pair, direct: bool) {
 }
 
 fn comes_back(name: &str, keeps_mac: bool) {
-    lab_with(name, TOOLS, |lab| {
+    lab_by_each(name, TOOLS, |lab| {
         let mut pair = lab.pair();
         let old_mac = mac(lab, "b");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         talk(lab, &pair, true);
 
         pair.b = come_back(lab, &pair.bridge, pair.b, keeps_mac.then_some(&*old_mac));
@@ -74,7 +77,7 @@ fn comes_back(name: &str, keeps_mac: bool) {
         assert_eq!(lab.member("netns:a")["state"], "up");
         assert_eq!(lab.member("netns:b")["state"], "gone");
 
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let state = |name: &str| lab.member(name)["state"].clone();
         assert_eq!(["netns:a", "netns:b"].map(state), ["up", "up"]);
         assert_eq!(lab.members().len(), 2);
@@ -96,12 +99,12 @@ fn a_container_comes_back_with_a_new_ethernet_address() {
 
 #[test]
 fn up_of_others_cleans_up_after_the_dead() {
-    lab_with("up_of_others_cleans_up_after_the_dead", TOOLS, |lab| {
+    lab_by_each("up_of_others_cleans_up_after_the_dead", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         end(lab, c);
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         assert_eq!(lab.members().len(), 2);
         talk(lab, &pair, true);
     });
@@ -109,14 +112,14 @@ fn up_of_others_cleans_up_after_the_dead() {
 
 #[test]
 fn down_of_the_dead() {
-    lab_with("down_of_the_dead", TOOLS, |lab| {
+    lab_by_each("down_of_the_dead", TOOLS, |lab| {
         let pair = lab.pair();
         for attach in ["link", "netlink"] {
             let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
             end(lab, c);
             let before = lab.everything();
             let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-            lab.xhop(&["up", "a", "b", "c", "--attach", attach]).ok();
+            lab.joins(&["a", "b", "c", "--attach", attach]);
             end(lab, c);
             assert_eq!(lab.member("netns:c")["state"], "gone");
             assert!(lab.xhop(&["status"]).ok().contains("gone"));
@@ -198,15 +201,15 @@ fn move_address(lab: &Lab, from: Option<&str>, to: &str, v4: &str, v6: &str) {
 
 #[test]
 fn an_address_moves_to_another_container() {
-    lab_with("an_address_moves_to_another_container", TOOLS, |lab| {
+    lab_by_each("an_address_moves_to_another_container", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         move_address(lab, Some("c"), "b", &c.v4, &c.v6);
         lab.ok_in("c", &["ip", "addr", "add", "10.9.0.5/24", "dev", "eth0"]);
         forget_neighbours(lab, "a");
         // Until xhop is told, b sends in c's name, which must not pass; `up` tells it.
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         let before = pair.bridge.forwarded();
         let _page = lab.http_server("b", 80, b"hello".to_vec());
         for address in [&pair.b.v4, &pair.b.v6, &c.v4, &c.v6] {
@@ -221,13 +224,13 @@ fn an_address_moves_to_another_container() {
 /// `up` looks at the machine, not at its records: c has the address no more.
 #[test]
 fn an_address_moves_and_only_the_receiver_is_named() {
-    lab_with("an_address_moves_and_only_the_receiver_is_named", TOOLS, |lab| {
+    lab_by_each("an_address_moves_and_only_the_receiver_is_named", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         move_address(lab, Some("c"), "b", &c.v4, &c.v6);
         forget_neighbours(lab, "a");
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.pings("a", &c.v4);
     });
 }
@@ -236,17 +239,17 @@ fn an_address_moves_and_only_the_receiver_is_named() {
 /// again.
 #[test]
 fn the_address_of_a_dead_container_goes_to_a_joined_one() {
-    lab_with("the_address_of_a_dead_container_goes_to_a_joined_one", TOOLS, |lab| {
+    lab_by_each("the_address_of_a_dead_container_goes_to_a_joined_one", TOOLS, |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         end(lab, c.clone());
         move_address(lab, None, "b", &c.v4, &c.v6);
         forget_neighbours(lab, "a");
         for address in [&c.v4, &c.v6] {
             lab.pings("a", address);
         }
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         let before = pair.bridge.forwarded();
         for address in [&c.v4, &c.v6] {
             lab.pings("a", address);
@@ -257,9 +260,9 @@ fn the_address_of_a_dead_container_goes_to_a_joined_one() {
 
 #[test]
 fn a_container_changes_its_ethernet_address() {
-    lab_with("a_container_changes_its_ethernet_address", TOOLS, |lab| {
+    lab_by_each("a_container_changes_its_ethernet_address", TOOLS, |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         talk(lab, &pair, true);
         lab.ok_in("b", &["ip", "link", "set", "eth0", "address", "02:00:00:00:00:77"]);
         forget_neighbours(lab, "a");
@@ -269,7 +272,7 @@ fn a_container_changes_its_ethernet_address() {
             (counter(&member, "spoofed", "packets"), &member["name"]),
             (0, &"netns:b".into())
         );
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         assert_eq!(lab.member("netns:b")["mac"], "02:00:00:00:00:77");
         talk(lab, &pair, true);
     });

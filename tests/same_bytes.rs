@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 
 use generate::Dice;
-use lab::raw::{Raw, load, load_xdp};
-use lab::{HOST, lab};
+use lab::raw::{Raw, load};
+use lab::{HOST, lab, load_xdp};
 use nix::errno::Errno;
 use serde_json::Value;
 use xhop::sys::bpf::{Context, Map, Prog, SkBuff, TestRun, XdpMd};

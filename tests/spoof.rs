@@ -2,7 +2,7 @@
 
 mod lab;
 
-use lab::{Lab, Pair, counter, lab};
+use lab::{Lab, Pair, counter, lab_by_each};
 
 /// Gives `a` the address of somebody else, and pings `to` from it.
 fn ping_from(lab: &Lab, source: &str, to: &str) -> bool {
@@ -18,10 +18,10 @@ fn take_address(lab: &Lab, pair: &Pair, cidr: &str) {
 
 #[test]
 fn anothers_address_is_counted_and_takes_the_bridge() {
-    lab("anothers_address_is_counted_and_takes_the_bridge", |lab| {
+    lab_by_each("anothers_address_is_counted_and_takes_the_bridge", &[], |lab| {
         let pair = lab.pair();
         let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
-        lab.xhop(&["up", "a", "b", "c"]).ok();
+        lab.joins(&["a", "b", "c"]);
         for (victim, prefix, to, echos) in
             [(&pair.b.v4, "32", &c.v4, "IcmpInEchos"), (&pair.b.v6, "128", &c.v6, "Icmp6InEchos")]
         {
@@ -48,9 +48,9 @@ fn anothers_address_is_counted_and_takes_the_bridge() {
 
 #[test]
 fn an_unknown_address_takes_the_bridge() {
-    lab("an_unknown_address_takes_the_bridge", |lab| {
+    lab_by_each("an_unknown_address_takes_the_bridge", &[], |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         for (own, cidr, to) in
             [("10.9.0.77", "10.9.0.77/32", &pair.b.v4), ("fd09::77", "fd09::77/128", &pair.b.v6)]
         {
@@ -69,9 +69,9 @@ fn an_unknown_address_takes_the_bridge() {
 
 #[test]
 fn anothers_ethernet_address_takes_the_bridge() {
-    lab("anothers_ethernet_address_takes_the_bridge", |lab| {
+    lab_by_each("anothers_ethernet_address_takes_the_bridge", &[], |lab| {
         let pair = lab.pair();
-        lab.xhop(&["up", "a", "b"]).ok();
+        lab.joins(&["a", "b"]);
         lab.ok_in("a", &["ip", "link", "set", "eth0", "address", "02:00:00:00:00:77"]);
         let before = lab.member("netns:a");
         // The change of address took the neighbours along; they are asked for again.

@@ -1,13 +1,12 @@
 //! What the kernel is known to make of an instruction of ours, but for its [blinding](super::blinding) (kernel/bpf/verifier.c, `bpf_check`;
-//! net/core/filter.c, `xdp_convert_ctx_access`; the maps' `map_gen_lookup`).
+//! the maps' `map_gen_lookup`); what it makes of reads of the context has a file of [its own](super::context).
 
 use xhop_asm::insn::BPF_PSEUDO_MAP_FD;
 use xhop_asm::programs::Shipped;
-use xhop_asm::xdp::xdp_md;
-use xhop_asm::{Helper, Insn, MapDecl, MapIndex, MapKind, Mem, R0, R1, R2, Reg, Slot};
+use xhop_asm::{Helper, Hook, Insn, MapDecl, MapIndex, MapKind, R0, R1, R2, Reg, Slot};
 
 use super::registers::{Holds, Registers, written};
-use super::slot;
+use super::{context, slot};
 use crate::sys::kallsyms::Functions;
 
 /// Opcodes (Documentation/bpf/standardization/instruction-set.rst).
@@ -57,6 +56,8 @@ pub type Known = (How, usize);
 /// What is known of this kernel and these maps.
 #[derive(Clone, Copy, Debug)]
 pub struct Kernel<'a> {
+    /// Where the program runs: what its context is.
+    pub hook: Hook,
     /// The program's maps, as it declares them.
     pub maps: &'a [MapDecl],
     /// The id that each must have.
@@ -71,6 +72,7 @@ pub struct Kernel<'a> {
 const HASH_LOOKUP: [&str; 2] = ["htab_map_lookup_elem", "bpf_map_lookup_elem"];
 const HASH_LOOKUP_INLINED: [&str; 1] = ["__htab_map_lookup_elem"];
 const PERCPU_LOOKUP: [&str; 2] = ["percpu_array_map_lookup_elem", "bpf_map_lookup_elem"];
+const DEVMAP_LOOKUP: [&str; 2] = ["dev_map_hash_lookup_elem", "bpf_map_lookup_elem"];
 const REDIRECT: [&str; 2] = ["dev_hash_map_redirect", "bpf_xdp_redirect_map"];
 
 /// All functions that translated programs of ours may call.
@@ -78,7 +80,8 @@ pub fn functions() -> Vec<&'static str> {
     let programs = Shipped::ALL.into_iter().flat_map(Shipped::program);
     let helpers = programs.flat_map(|program| program.helpers());
     let own: Vec<&str> = helpers.filter_map(Helper::name).collect();
-    [&own[..], &HASH_LOOKUP, &HASH_LOOKUP_INLINED, &PERCPU_LOOKUP, &REDIRECT].concat()
+    let maps = [&HASH_LOOKUP[..], &HASH_LOOKUP_INLINED, &PERCPU_LOOKUP, &DEVMAP_LOOKUP, &REDIRECT];
+    [&own[..], &maps.concat()].concat()
 }
 
 impl Kernel<'_> {
@@ -87,7 +90,7 @@ impl Kernel<'_> {
         match insn {
             Insn::LoadMap { dst, map } => self.map_load(dst, map, slots),
             Insn::Load { dst, mem } if registers.get(mem.base.number()) == Some(Holds::Context) => {
-                context(dst, mem, slots)
+                context::read(self.hook, dst, mem, slots).map(|len| (How::Context, len))
             }
             Insn::Call { helper } => {
                 let map = match registers.get(R1.number()) {
@@ -127,6 +130,9 @@ impl Kernel<'_> {
                 percpu_lookup(map, slots, self.blinded)
                     .or_else(|| self.function(&PERCPU_LOOKUP, slots))
             }
+            (Helper::MAP_LOOKUP_ELEM, Some((MapKind::DevmapHash, _))) => {
+                self.function(&DEVMAP_LOOKUP, slots)
+            }
             (Helper::REDIRECT_MAP, Some((MapKind::DevmapHash, _))) => {
                 self.function(&REDIRECT, slots)
             }
@@ -158,40 +164,6 @@ fn same(insn: Insn, slots: &[Slot]) -> Option<Known> {
     };
     let found = slots.get(..ours.len())?;
     ours.iter().zip(found).all(is).then_some((How::Same, ours.len()))
-}
-
-/// A field of `struct xdp_md`: of `struct xdp_buff`, directly or by pointers in it.
-fn context(dst: Reg, mem: Mem, slots: &[Slot]) -> Option<Known> {
-    let dst = dst.number();
-    let first = slots.first()?;
-    let pointer = match first.code {
-        LDX_U64 => 8,
-        LDX_U32 => 4,
-        _ => return None,
-    };
-    let read = |code, src, off| Slot { code, dst, src, off, imm: 0 };
-    let base = mem.base.number();
-    // `data`, `data_end` and `data_meta` begin the structure; what else there is has moved about.
-    let direct = match mem.off {
-        xdp_md::DATA => Some(0),
-        xdp_md::DATA_END => Some(pointer),
-        xdp_md::DATA_META => Some(2 * pointer),
-        _ => None,
-    };
-    if let Some(off) = direct {
-        return (*first == read(first.code, base, off)).then_some((How::Context, 1));
-    }
-    let pointers = match mem.off {
-        xdp_md::INGRESS_IFINDEX | xdp_md::EGRESS_IFINDEX => 2,
-        xdp_md::RX_QUEUE_INDEX => 1,
-        _ => return None,
-    };
-    let chain = slots.get(..pointers + 1)?;
-    let fits = chain.iter().enumerate().all(|(at, slot)| {
-        let code = if at == pointers { LDX_U32 } else { first.code };
-        *slot == read(code, if at == 0 { base } else { dst }, slot.off)
-    });
-    fits.then_some((How::Context, chain.len()))
 }
 
 /// `htab_map_gen_lookup`: after the call, from the element to its value.

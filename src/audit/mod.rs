@@ -5,6 +5,7 @@
 //! kernel does not let be seen is not taken for right.
 
 mod blinding;
+mod context;
 mod expected;
 mod finding;
 mod known;
@@ -13,6 +14,7 @@ mod pins;
 mod place;
 mod program;
 mod registers;
+mod seen;
 mod slot;
 #[cfg(test)]
 mod tests;
@@ -136,10 +138,10 @@ fn one_program(
     let place = place::check(expected, ground, world)?;
     let (mut findings, mut translated) = (place.findings, None);
     known.ids.extend(place.held);
-    if let Some(running) = place.running {
-        known.ids.insert(running.prog_id);
+    if let Some((id, running)) = place.running.and_then(|seen| Some((seen.prog_id?, seen))) {
+        known.ids.insert(id);
         known.places.push((expected.at.clone(), running));
-        let (found, mapped) = program::check(&Prog::by_id(running.prog_id)?, expected, world)?;
+        let (found, mapped) = program::check(&Prog::by_id(id)?, expected, world)?;
         findings.extend(found);
         translated = mapped;
     }

@@ -4,12 +4,13 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::Section;
 use super::finding::Finding;
+use super::seen::{self, Seat, Seen};
 use super::world::{PREFIX, World, describe, lasting};
 use crate::container::Interface;
 use crate::plan::member::Member;
 use crate::plan::{Ground, MemberPins, Segment};
-use crate::sys::bpf::{Map, ProgInfo, TcxHook, XdpMode, tcx};
-use crate::sys::netlink::{Rtnl, XdpAttached};
+use crate::sys::bpf::{Map, ProgInfo};
+use crate::sys::netlink::Rtnl;
 use crate::{Error, Result};
 
 const MOVED: &str = "take the container out with `xhop down` and join it again";
@@ -19,7 +20,7 @@ const WHO: &str = "find out whose it is (`bpftool prog show`), and have its owne
 #[derive(Debug, Default)]
 pub struct Accounted {
     /// As they run on an interface.
-    pub places: Vec<(Interface, XdpAttached)>,
+    pub places: Vec<(Interface, Seen)>,
     /// By id, also those that a pin holds.
     pub ids: HashSet<u32>,
 }
@@ -32,34 +33,22 @@ pub fn on_interface(
     known: &Accounted,
 ) -> Result<Option<Section>> {
     let Some((netns, link)) = ground.link(at)? else { return Ok(None) };
-    let mut found = Vec::new();
-    for xdp in &link.xdp {
-        if !known.places.iter().any(|(place, seen)| place == at && seen == xdp) {
-            let mode = match xdp.mode {
-                XdpMode::Native => "native XDP",
-                XdpMode::Generic => "generic XDP",
-                XdpMode::Offload => "offloaded XDP",
-            };
-            found.push(format!("{mode}: {}", world.name(xdp.prog_id)));
-        }
-    }
-    for (hook, name) in [(TcxHook::Ingress, "ingress"), (TcxHook::Egress, "egress")] {
-        for id in netns.run(|| tcx(at.ifindex, hook))?? {
-            found.push(format!("tcx {name}: {}", world.name(id)));
-        }
-    }
-    for tc in Rtnl::open_in(&netns)?.tc_programs(at.ifindex)? {
-        let program = tc.prog_id.map_or("a classic program".into(), |id| world.name(id));
-        found.push(format!("tc {}: {program} `{}`", tc.hook, tc.name));
-    }
-    let mut findings: Vec<Finding> = found.into_iter().map(stranger).collect();
+    let mut found = seen::on(&netns, &link)?;
+    found.retain(|seen| !known.places.iter().any(|(place, known)| place == at && known == seen));
+    let mut findings: Vec<Finding> = found.iter().map(|seen| stranger(seen, world)).collect();
     if findings.is_empty() {
         findings.push(Finding::ok("others", "nobody else has BPF here"));
     }
     Ok(Some(Section::interface(Interface { name: link.name, ..at.clone() }, findings)))
 }
 
-fn stranger(found: String) -> Finding {
+fn stranger(Seen { prog_id, seat }: &Seen, world: &World) -> Finding {
+    let program = prog_id.map_or("a classic program".into(), |id| world.name(id));
+    let name = match seat {
+        Seat::Filter { name, .. } => format!(" `{}`", name.escape_debug()),
+        Seat::Xdp(_) | Seat::Tcx(_) => String::new(),
+    };
+    let found = format!("{seat}: {program}{name}");
     let means = "somebody else's program sees, changes or redirects this interface's packets";
     Finding::deviates("others", found, means, WHO)
 }
@@ -185,7 +174,8 @@ pub fn elsewhere(
             let strange = |info: &&ProgInfo| {
                 known.ids.contains(&info.id) || bridge.is_some() && info.name.starts_with(PREFIX)
             };
-            let infos = link.xdp.iter().filter_map(|xdp| world.programs.get(&xdp.prog_id));
+            let seen = seen::on(&netns, &link)?;
+            let infos = seen.iter().filter_map(|seen| world.programs.get(&seen.prog_id?));
             findings.extend(infos.filter(strange).map(|info| {
                 let port = bridge.map_or(String::new(), |bridge| format!(", port of {bridge}"));
                 let at = format!("{} of net:[{}]{port}", link.name, netns.inode());

@@ -1,13 +1,13 @@
-//! Where a program of ours runs: its interface, its mode, and what holds it there.
+//! Where a program of ours runs: its interface, its hook and mode, and what holds it there.
 
 use super::expected::Expected;
 use super::finding::Finding;
+use super::seen::{self, Seat, Seen};
 use super::world::World;
-use crate::Result;
 use crate::plan::Ground;
-use crate::plan::way::Attach;
-use crate::sys::bpf::{Link, LinkInfo, Prog, XdpMode};
-use crate::sys::netlink::XdpAttached;
+use crate::plan::way::{Attach, Spot};
+use crate::sys::bpf::{Link, LinkInfo, Prog, TcxHook, XdpMode, kernels_name};
+use crate::{Error, Result};
 
 const AGAIN: &str =
     "look at the interface with `bpftool net`, then join the container again with `xhop up`";
@@ -16,7 +16,7 @@ const AGAIN: &str =
 #[derive(Debug, Default)]
 pub struct Place {
     /// The program, as the interface has it.
-    pub running: Option<XdpAttached>,
+    pub running: Option<Seen>,
     /// The program that the pin holds, on the interface or not.
     pub held: Option<u32>,
     /// What was found.
@@ -25,101 +25,164 @@ pub struct Place {
 
 /// Looks at a place.
 pub fn check(expected: &Expected, ground: Ground, world: &World) -> Result<Place> {
-    let mut place = Place::default();
     let at = &expected.at;
-    let link = ground.link(at)?.map(|(_, link)| link);
-    // The native one, or else whatever runs in its stead.
-    let xdp = link.as_ref().map_or(&[][..], |link| &link.xdp);
-    let native = xdp.iter().find(|xdp| xdp.mode == XdpMode::Native);
-    place.running = native.or(xdp.first()).copied();
-    let (held, hold) = match expected.attach {
-        Attach::Link => by_link(expected, &place),
-        Attach::Netlink => by_netlink(expected, &place, world),
-    };
-    place.held = held;
-    let Some(link) = link else {
-        place.findings.push(Finding::deviates(
+    let pin = Pin::open(expected);
+    let held = pin.as_ref().map(Pin::prog_id).ok();
+    let Some((netns, link)) = ground.link(at)? else {
+        let finding = Finding::deviates(
             "attached",
             format!("{at} is gone"),
             "the container has ended or its interface was moved: nothing of it runs",
             "clear it away with `xhop down`, or join the container again with `xhop up`",
-        ));
-        return Ok(place);
+        );
+        return Ok(Place { running: None, held, findings: vec![finding] });
     };
-    let found = match (place.running, hold) {
-        (None, _) => Finding::deviates(
+    let running = standing(expected, seen::on(&netns, &link)?, held, world);
+    let found = match &running {
+        None => Finding::deviates(
             "attached",
             format!("nothing runs on {}", link.name),
             "the program was taken off: the container's packets take the kernel's own path",
             AGAIN,
         ),
-        (Some(xdp), _) if xdp.mode != XdpMode::Native => Finding::deviates(
-            "attached",
-            format!("program {} runs on {} in mode {:?}", xdp.prog_id, link.name, xdp.mode),
-            "it does not run in the driver, where it was put: large packets are dropped",
-            AGAIN,
-        ),
-        (Some(_), Err(finding)) => finding,
-        (Some(_), Ok(by)) => Finding::ok(
-            "attached",
-            format!(
-                "native on {}, ifindex {} of net:[{}], by {by}",
-                link.name, at.ifindex, at.netns
-            ),
-        ),
-    };
-    place.findings.push(found);
-    Ok(place)
-}
-
-type Hold = (Option<u32>, std::result::Result<String, Finding>);
-
-fn unheld(found: String) -> Finding {
-    Finding::deviates(
-        "attached",
-        found,
-        "what runs there is not what xhop attached and holds by its pin",
-        AGAIN,
-    )
-}
-
-fn by_link(expected: &Expected, place: &Place) -> Hold {
-    let info = match Link::open_pinned(&expected.pin).and_then(|link| link.info()) {
-        Ok(info) => info,
-        Err(error) => return (None, Err(unheld(error.to_string()))),
-    };
-    let LinkInfo { id, prog_id, ifindex, .. } = info;
-    let runs = place.running.is_some_and(|xdp| xdp.prog_id == prog_id);
-    let hold = match runs && ifindex == expected.at.ifindex {
-        true => Ok(format!("link {id}")),
-        false => Err(unheld(format!(
-            "the pinned link {id} holds program {prog_id} on ifindex {ifindex}, on ifindex {} runs {}",
-            expected.at.ifindex,
-            place.running.map_or("nothing".into(), |xdp| format!("program {}", xdp.prog_id)),
-        ))),
-    };
-    (Some(prog_id), hold)
-}
-
-fn by_netlink(expected: &Expected, place: &Place, world: &World) -> Hold {
-    let pinned = Prog::open_pinned(&expected.pin).and_then(|prog| prog.info());
-    let held = match pinned {
-        Ok(info) => info.id,
-        Err(error) => return (None, Err(unheld(error.to_string()))),
-    };
-    let running = place.running.map(|xdp| xdp.prog_id);
-    let ifindex = expected.at.ifindex;
-    let link =
-        world.links.iter().find(|link| link.ifindex == ifindex && Some(link.prog_id) == running);
-    let hold = match (running == Some(held), link) {
-        (true, None) => Ok("netlink".into()),
-        (true, Some(link)) => {
-            Err(unheld(format!("program {held} is held by link {}, not by netlink", link.id)))
+        Some(Seen { prog_id, seat: Seat::Xdp(mode) })
+            if expected.spot.xdp_mode() != Some(*mode) =>
+        {
+            let id = prog_id.unwrap_or_default();
+            Finding::deviates(
+                "attached",
+                format!("program {id} runs on {} in mode {mode:?}", link.name),
+                wrong_mode(*mode),
+                AGAIN,
+            )
         }
-        (false, _) => Err(unheld(format!(
-            "the pinned program is {held}, on ifindex {ifindex} runs {}",
-            running.map_or("nothing".into(), |id| format!("program {id}")),
-        ))),
+        Some(seen) => match pin.and_then(|pin| pin.holds(expected, seen, world)) {
+            Ok(by) => {
+                let (seat, index, netns) = (&seen.seat, at.ifindex, at.netns);
+                let found = format!("{seat} on {}, ifindex {index} of net:[{netns}]", link.name);
+                Finding::ok("attached", format!("{found}, by {by}"))
+            }
+            Err(found) => Finding::deviates(
+                "attached",
+                found,
+                "what runs there is not what xhop attached and holds by its pin",
+                AGAIN,
+            ),
+        },
     };
-    (Some(held), hold)
+    Ok(Place { running, held, findings: vec![found] })
 }
+
+const fn wrong_mode(mode: XdpMode) -> &'static str {
+    match mode {
+        XdpMode::Generic => {
+            "it does not run in the driver, where it was put: large packets are dropped"
+        }
+        XdpMode::Native | XdpMode::Offload => {
+            "it does not run on skbs, where it was put: checksums that are not whole are lost"
+        }
+    }
+}
+
+/// What runs in our place, or in its stead. On XDP there is room for just one; in traffic control others stand
+/// beside it, so that it is told by its pin, its filter's place or at least its name.
+fn standing(
+    expected: &Expected,
+    seen: Vec<Seen>,
+    held: Option<u32>,
+    world: &World,
+) -> Option<Seen> {
+    let fits = |seen: &&Seen| seen.seat.fits(expected.spot, expected.attach);
+    let is_held = |seen: &&Seen| held.is_some() && seen.prog_id == held;
+    let ours = seen.iter().filter(fits);
+    let found = match (expected.spot, expected.attach) {
+        (Spot::Native | Spot::Generic, _) => {
+            let xdp = |seen: &&Seen| matches!(seen.seat, Seat::Xdp(_));
+            ours.clone().next().or_else(|| seen.iter().find(xdp))
+        }
+        (Spot::Ingress, attach) => {
+            let place = ours.clone().find(is_held);
+            let place = place.or_else(|| ours.clone().next().filter(|_| attach == Attach::Netlink));
+            let name = kernels_name(&expected.program.symbol());
+            let named = |seen: &&Seen| {
+                let info = seen.prog_id.and_then(|id| world.programs.get(&id));
+                info.is_some_and(|info| info.name == name)
+            };
+            let incoming = |seen: &&Seen| match &seen.seat {
+                Seat::Xdp(_) => false,
+                Seat::Tcx(hook) => *hook == TcxHook::Ingress,
+                Seat::Filter { hook, .. } => hook == "ingress",
+            };
+            let incoming = seen.iter().filter(incoming);
+            place
+                .or_else(|| incoming.clone().find(is_held))
+                .or_else(|| incoming.clone().find(named))
+        }
+    };
+    found.cloned()
+}
+
+/// What the pin holds: a link, or for netlink the program.
+enum Pin {
+    Link(LinkInfo),
+    Prog(u32),
+}
+
+impl Pin {
+    fn open(expected: &Expected) -> std::result::Result<Self, String> {
+        let text = |error: Error| error.to_string();
+        match expected.attach {
+            Attach::Link => {
+                let info = Link::open_pinned(&expected.pin).and_then(|link| link.info());
+                info.map(Self::Link).map_err(text)
+            }
+            Attach::Netlink => {
+                let info = Prog::open_pinned(&expected.pin).and_then(|prog| prog.info());
+                info.map(|info| Self::Prog(info.id)).map_err(text)
+            }
+        }
+    }
+
+    fn prog_id(&self) -> u32 {
+        match self {
+            Self::Link(info) => info.prog_id,
+            Self::Prog(id) => *id,
+        }
+    }
+
+    /// By what it holds the program that was seen; or else what is wrong.
+    fn holds(&self, expected: &Expected, seen: &Seen, world: &World) -> Hold {
+        let runs = seen.prog_id == Some(self.prog_id());
+        let fits = seen.seat.fits(expected.spot, expected.attach);
+        let at = expected.at.ifindex;
+        let id = seen.prog_id.unwrap_or_default();
+        match self {
+            Self::Link(LinkInfo { id: link, ifindex, .. }) if runs && fits && *ifindex == at => {
+                Ok(format!("link {link}"))
+            }
+            Self::Link(LinkInfo { id: link, prog_id, ifindex, .. }) => Err(format!(
+                "the pinned link {link} holds program {prog_id} on ifindex {ifindex}, on ifindex {at} runs program {id} ({})",
+                seen.seat
+            )),
+            Self::Prog(held) if !runs => {
+                Err(format!("the pinned program is {held}, on ifindex {at} runs program {id}"))
+            }
+            Self::Prog(held) => {
+                let linked = world.links.iter();
+                let mut linked = linked.filter(|link| (link.ifindex, link.prog_id) == (at, *held));
+                match (&seen.seat, linked.next()) {
+                    (Seat::Xdp(_) | Seat::Tcx(_), Some(link)) => {
+                        Err(format!("program {held} is held by link {}, not by netlink", link.id))
+                    }
+                    (Seat::Xdp(_), None) => Ok("netlink".into()),
+                    (Seat::Filter { .. }, _) if fits => Ok("a filter".into()),
+                    (seat, _) => {
+                        Err(format!("program {held} is on {seat} otherwise than xhop puts it"))
+                    }
+                }
+            }
+        }
+    }
+}
+
+type Hold = std::result::Result<String, String>;

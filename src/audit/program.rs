@@ -26,6 +26,7 @@ pub fn check(
     let mapped = match prog.translated()? {
         Some(translated) => {
             let kernel = Kernel {
+                hook: expected.program.hook(),
                 maps: expected.program.maps(),
                 map_ids: &map_ids,
                 functions: &world.functions,

@@ -1,6 +1,6 @@
 //! What the registers hold where an instruction stands, as far as it decides what kernels make of that.
 
-use xhop_asm::{AluOp, Insn, MapIndex, Operand, R0, R1, R2, R3, R4, R5, Reg};
+use xhop_asm::{AluOp, FP, Insn, MapIndex, Mem, Operand, R0, R1, R2, R3, R4, R5, Reg, Size};
 
 /// What a register holds, as far as it decides about translations.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,25 +11,29 @@ pub enum Holds {
     Map(MapIndex),
 }
 
-/// What the registers hold, followed in the order of the listing.
+/// What the registers hold, followed in the order of the listing; and where on the stack the context is kept,
+/// which programs on skbs need again after calls.
 #[derive(Clone, Copy, Debug)]
-pub struct Registers([Option<Holds>; 10]);
+pub struct Registers {
+    registers: [Option<Holds>; 10],
+    kept: Option<i16>,
+}
 
 impl Registers {
     /// At the program's entry: the context is in `r1`.
     pub fn at_entry() -> Self {
-        let mut registers = Self([None; 10]);
+        let mut registers = Self { registers: [None; 10], kept: None };
         registers.set(R1, Some(Holds::Context));
         registers
     }
 
     /// What this one holds; `None` if nothing of the kind.
     pub fn get(&self, number: u8) -> Option<Holds> {
-        self.0.get(usize::from(number)).copied().flatten()
+        self.registers.get(usize::from(number)).copied().flatten()
     }
 
     fn set(&mut self, reg: Reg, holds: Option<Holds>) {
-        if let Some(register) = self.0.get_mut(usize::from(reg.number())) {
+        if let Some(register) = self.registers.get_mut(usize::from(reg.number())) {
             *register = holds;
         }
     }
@@ -41,6 +45,18 @@ impl Registers {
             Insn::Alu { op: AluOp::Mov, dst, src: Operand::Reg(src), .. } => {
                 self.set(dst, self.get(src.number()));
             }
+            Insn::Load { dst, mem } if on_stack(mem) && self.kept == Some(mem.off) => {
+                let whole = mem.size == Size::U64;
+                self.set(dst, whole.then_some(Holds::Context));
+            }
+            // Nothing else is kept that long: a store in its place ends it.
+            Insn::Store { mem, src } if on_stack(mem) => match (self.kept, src) {
+                (_, Operand::Reg(src)) if self.get(src.number()) == Some(Holds::Context) => {
+                    self.kept = Some(mem.off);
+                }
+                (Some(kept), _) if kept.abs_diff(mem.off) < 8 => self.kept = None,
+                _ => {}
+            },
             Insn::Call { .. } => {
                 for lost in [R0, R1, R2, R3, R4, R5] {
                     self.set(lost, None);
@@ -53,6 +69,10 @@ impl Registers {
             }
         }
     }
+}
+
+fn on_stack(mem: Mem) -> bool {
+    mem.base == FP.into()
 }
 
 /// The register that an instruction sets, but for calls.

@@ -3,8 +3,9 @@
 
 use xhop_asm::blocks::count;
 use xhop_asm::programs::{Checksum, Shipped};
+use xhop_asm::tc::sk_buff;
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{ByteOrder, Helper, Insn, Program, Slot};
+use xhop_asm::{ByteOrder, Helper, Hook, Insn, MapKind, Program, Slot};
 
 use super::known::Kernel;
 use super::slot;
@@ -16,6 +17,13 @@ const IDS: [u32; 4] = [101, 102, 103, 104];
 const INLINED: i32 = 0x1000;
 const CALLED: i32 = 0x2000;
 const REDIRECT: i32 = 0x3000;
+const DEVMAP: i32 = 0x4000;
+const TYPE: i32 = 0x5000;
+const PEER: i32 = 0x6000;
+const LEVEL: i32 = 0x7000;
+/// Where a made-up skb has its device, and the end of what lies there; kernels agree.
+const DEV: i16 = 16;
+const DATA_END: i16 = 80;
 
 /// How a made-up kernel translates.
 #[derive(Clone, Copy, Default, Debug)]
@@ -26,6 +34,8 @@ struct Ways {
     /// With this scratch register.
     blinds: Option<u8>,
     hides: bool,
+    /// Keeps whether there is a VLAN tag in this bit, as before 6.2.
+    tag_bit: Option<u8>,
 }
 
 /// A slot, and where its jump lands if it is one of ours: a slot of our program.
@@ -40,16 +50,17 @@ impl Ways {
         raw(0x85, 0, 0, 0, if self.hides { 0 } else { imm })
     }
 
-    /// What this kernel makes of an instruction; `context` says that it reads the context, `key` is the key's
-    /// size where it looks up in a hash map.
-    fn make(self, insn: Insn, context: bool, key: Option<u32>) -> Vec<Slot> {
+    /// What this kernel makes of an instruction; `context` says whose context it reads, `map` is that which it
+    /// looks up in, with the size of its keys.
+    fn make(self, insn: Insn, context: Option<Hook>, map: Option<(MapKind, u32)>) -> Vec<Slot> {
         let [ours, ..] = slot::of(insn)[..] else { panic!("no instruction") };
         match insn {
             Insn::LoadMap { map, .. } => {
                 let id = IDS[map.get() as usize] as i32;
                 vec![raw(0x18, ours.dst, 1, 0, id), Slot::default()]
             }
-            Insn::Load { mem, .. } if context => match mem.off {
+            Insn::Load { mem, .. } if context == Some(Hook::Tc) => self.skb(ours, mem.off),
+            Insn::Load { mem, .. } if context.is_some() => match mem.off {
                 xdp_md::DATA => vec![raw(0x79, ours.dst, ours.src, 0, 0)],
                 xdp_md::DATA_END => vec![raw(0x79, ours.dst, ours.src, 8, 0)],
                 _ => vec![
@@ -58,16 +69,51 @@ impl Ways {
                     raw(0x61, ours.dst, ours.dst, 224, 0),
                 ],
             },
-            Insn::Call { helper: Helper::MAP_LOOKUP_ELEM } => match (key, self.inlines) {
+            Insn::Call { helper: Helper::MAP_LOOKUP_ELEM } => match (map, self.inlines) {
+                (Some((MapKind::DevmapHash, _)), _) => vec![self.call(DEVMAP)],
                 (_, false) => vec![self.call(CALLED)],
-                (Some(key), true) => {
+                (Some((MapKind::Hash, key)), true) => {
                     let add = 48 + key.next_multiple_of(8) as i32;
                     vec![self.call(INLINED), raw(0x15, 0, 0, 1, 0), raw(0x07, 0, 0, 0, add)]
                 }
-                (None, true) => self.percpu(),
+                (_, true) => self.percpu(),
             },
+            Insn::Call { helper: Helper::SKB_CHANGE_TYPE } => vec![self.call(TYPE)],
+            Insn::Call { helper: Helper::REDIRECT_PEER } => vec![self.call(PEER)],
+            Insn::Call { helper: Helper::CSUM_LEVEL } => vec![self.call(LEVEL)],
             Insn::Call { .. } => vec![self.call(REDIRECT)],
             other => slot::of(other),
+        }
+    }
+
+    /// A field of `struct __sk_buff`.
+    fn skb(self, ours: Slot, field: i16) -> Vec<Slot> {
+        let dst = ours.dst;
+        let read = |code, off| raw(code, dst, ours.src, off, 0);
+        match field {
+            sk_buff::IFINDEX => vec![read(0x79, DEV), raw(0x61, dst, dst, 224, 0)],
+            sk_buff::DATA => vec![read(0x79, 200)],
+            sk_buff::DATA_END => vec![read(0x79, DATA_END)],
+            sk_buff::LEN => vec![read(0x61, 112)],
+            sk_buff::VLAN_PRESENT => {
+                let mut steps = match self.tag_bit {
+                    None if self.clears => {
+                        vec![read(0x61, 152), raw(0x15, dst, 0, 2, 0), raw(0xb4, dst, 0, 0, 1)]
+                    }
+                    None => vec![read(0x61, 152), raw(0x15, dst, 0, 1, 0), raw(0xb4, dst, 0, 0, 1)],
+                    Some(_) => vec![read(0x71, 145)],
+                };
+                steps.extend(
+                    self.tag_bit.filter(|bit| *bit > 0).map(|bit| raw(0x74, dst, 0, 0, bit.into())),
+                );
+                steps.extend(self.tag_bit.filter(|bit| *bit < 7).map(|_| raw(0x54, dst, 0, 0, 1)));
+                let zext = raw(0xbc, dst, dst, 0, 1);
+                let jumps = |slot: &Slot| slot.code == 0x15;
+                let cleared =
+                    |slot: Slot| [Some(slot), Some(zext).filter(|_| self.clears && !jumps(&slot))];
+                steps.into_iter().flat_map(cleared).flatten().collect()
+            }
+            other => panic!("no program reads {other}"),
         }
     }
 
@@ -100,15 +146,17 @@ impl Ways {
             if let Insn::LoadMap { map: index, .. } = line.insn {
                 map = program.maps().get(index.get() as usize);
             }
-            let key = map.filter(|map| **map != count::stats()).map(|map| map.key_size);
-            // Only the beginning reads it, by r1.
-            let reads =
-                |insn: Insn| matches!(insn, Insn::Load { .. }) && slot::of(insn)[0].src == 1;
+            // XDP reads it at the beginning alone, tc again where it has it from the stack; both by r1.
+            let hook = program.hook();
+            let reads = matches!(line.insn, Insn::Load { .. })
+                && slot::of(line.insn)[0].src == 1
+                && (hook == Hook::Tc || number < 3);
             let target = match line.insn {
                 Insn::Jump { off } | Insn::Branch { off, .. } => at.checked_add_signed(off.into()),
                 _ => None,
             };
-            let slots = self.make(line.insn, number < 3 && reads(line.insn), key);
+            let map = map.map(|map| (map.kind, map.key_size));
+            let slots = self.make(line.insn, reads.then_some(hook), map);
             let last = slots.len() - 1;
             made.extend(
                 slots.into_iter().enumerate().map(|(n, s)| (s, target.filter(|_| n == last))),
@@ -185,7 +233,9 @@ fn bytes(slots: &[Slot]) -> Vec<u8> {
 fn functions() -> Functions {
     let text = "ffffffff81000000 T __bpf_call_base\nffffffff81001000 t __htab_map_lookup_elem\n\
         ffffffff81002000 t htab_map_lookup_elem\nffffffff81002000 t percpu_array_map_lookup_elem\n\
-        ffffffff81003000 t dev_hash_map_redirect.llvm.7\n";
+        ffffffff81003000 t dev_hash_map_redirect.llvm.7\nffffffff81004000 t dev_map_hash_lookup_elem\n\
+        ffffffff81005000 t bpf_skb_change_type\nffffffff81006000 T bpf_redirect_peer\n\
+        ffffffff81007000 T bpf_csum_level\n";
     Functions::parse(text, &super::known::functions())
 }
 
@@ -199,28 +249,37 @@ fn map_with(
     slots: &[Slot],
     line_starts: &[u32],
 ) -> Mapped {
-    let kernel = Kernel { maps: program.maps(), map_ids: &IDS, functions, blinded: false };
+    let (hook, maps) = (program.hook(), program.maps());
+    let kernel = Kernel { hook, maps, map_ids: &IDS, functions, blinded: false };
     map_back(program, &Translated { insns: bytes(slots), line_starts: line_starts.into() }, kernel)
 }
 
 fn all_ways() -> impl Iterator<Item = Ways> {
-    (0..48).map(|bits| Ways {
+    (0..192).map(|bits| Ways {
         inlines: bits & 1 != 0,
         masks: bits & 2 != 0,
         clears: bits & 4 != 0,
         hides: bits & 8 != 0,
-        blinds: [None, Some(11), Some(12)][bits / 16],
+        blinds: [None, Some(11), Some(12)][bits / 16 % 3],
+        tag_bit: [None, Some(0), Some(4), Some(7)][bits / 48],
     })
 }
 
-const PROGRAMS: [Shipped; 3] =
-    [Shipped::Pass, Shipped::Forward(Checksum::Keep), Shipped::Forward(Checksum::Complete)];
+const PROGRAMS: [Shipped; 6] = [
+    Shipped::Pass,
+    Shipped::Forward(Checksum::Keep),
+    Shipped::Forward(Checksum::Complete),
+    Shipped::ForwardFrags,
+    Shipped::Peer,
+    Shipped::Trust,
+];
 
 #[test]
 fn every_known_way_is_mapped_back() {
     for shipped in PROGRAMS {
         let program = shipped.program().expect("assembles");
-        for ways in all_ways() {
+        let on_skb = program.hook() == Hook::Tc;
+        for ways in all_ways().filter(|ways| on_skb || ways.tag_bit.is_none()) {
             let (slots, starts) = ways.translate(&program);
             let functions = if ways.hides { Functions::default() } else { functions() };
             for lines in [&starts[..], &[]] {
@@ -242,19 +301,38 @@ fn every_known_way_is_mapped_back() {
 }
 
 /// What may be otherwise on another kernel: where it keeps things.
-fn may_differ(slots: &[Slot], at: usize) -> bool {
+fn may_differ(hook: Hook, slots: &[Slot], at: usize, bit: usize) -> bool {
+    let slot = slots[at];
     let call =
         |at: Option<usize>| at.and_then(|at| slots.get(at)).map(|slot| slot.code) == Some(0x85);
-    let in_element = slots[at].code == 0x07 && call(at.checked_sub(2));
-    let in_array = slots[at].code == 0x07 && slots[at].imm == 312;
-    in_element || in_array || at < 3
+    let in_element = slot.code == 0x07 && call(at.checked_sub(2));
+    let in_array = slot.code == 0x07 && slot.imm == 312;
+    let by_context = |at: usize| matches!(slots[at].code, 0x61 | 0x79) && slots[at].src == 1;
+    let in_context = match hook {
+        Hook::Tc => {
+            let device = at > 0 && by_context(at - 1) && slots[at - 1].off == DEV;
+            let read = by_context(at) && ![DEV, DATA_END].contains(&slot.off);
+            (read || device) && (16..32).contains(&bit)
+        }
+        Hook::Xdp | Hook::XdpFrags => at < 3,
+    };
+    bit >= 16 && (in_element || in_array || in_context)
 }
 
 #[test]
 fn one_changed_bit_is_a_difference() {
+    changed_bits(&[Shipped::Pass, Shipped::Forward(Checksum::Keep)]);
+}
+
+#[test]
+fn one_changed_bit_is_a_difference_on_an_skb() {
+    changed_bits(&[Shipped::Peer]);
+}
+
+/// The longest has nothing that the others have not, and would take long.
+fn changed_bits(programs: &[Shipped]) {
     let ways = Ways { inlines: true, clears: true, ..Ways::default() };
-    // The longest has nothing that the others have not, and would take long.
-    for shipped in [Shipped::Pass, Shipped::Forward(Checksum::Keep)] {
+    for shipped in programs {
         let program = shipped.program().expect("assembles");
         let (slots, starts) = ways.translate(&program);
         for at in 0..slots.len() {
@@ -267,7 +345,7 @@ fn one_changed_bit_is_a_difference() {
                     16..32 => odd[at].off ^= 1 << (bit - 16),
                     _ => odd[at].imm ^= 1 << (bit - 32),
                 }
-                if bit >= 16 && may_differ(&slots, at) {
+                if may_differ(program.hook(), &slots, at, bit) {
                     continue;
                 }
                 let mapped = map(&program, &odd, &starts);
@@ -315,4 +393,39 @@ fn a_difference_is_named_and_the_rest_goes_on() {
     odd[20] += 1;
     assert_eq!(map(&program, &slots, &odd).differences.len(), 1);
     assert_eq!(map(&program, &[], &[]).differences[0].insn, 0);
+}
+
+/// A field of an skb is read where its kind of field is, and the bit of the tag as kernels do it.
+#[test]
+fn what_reads_no_field_of_an_skb_is_a_difference() {
+    let program = Shipped::Peer.program().expect("assembles");
+    let odd_ones = |ways: Ways, from: Slot, to: &[Slot]| {
+        let (mut slots, _) = ways.translate(&program);
+        let at = slots.iter().position(|slot| *slot == from).expect("made");
+        slots.splice(at..=at, to.iter().copied());
+        assert_ne!(map(&program, &slots, &[]).differences, [], "{to:?}");
+    };
+    let now = Ways::default();
+    // In front of `cb`, in it, or beyond the end. Of what is no pointer it is not told how long those are.
+    for off in [0, 87, 600] {
+        odd_ones(now, raw(0x79, 6, 1, 200, 0), &[raw(0x79, 6, 1, off, 0)]);
+    }
+    for off in [0, 71, 600] {
+        odd_ones(now, raw(0x61, 7, 1, 112, 0), &[raw(0x61, 7, 1, off, 0)]);
+    }
+    for off in [72, 88] {
+        odd_ones(now, raw(0x79, 7, 1, DATA_END, 0), &[raw(0x79, 7, 1, off, 0)]);
+    }
+    odd_ones(now, raw(0x15, 2, 0, 1, 0), &[raw(0x15, 2, 0, 2, 0)]);
+    odd_ones(now, raw(0x15, 2, 0, 1, 0), &[]);
+    odd_ones(now, raw(0xb4, 2, 0, 0, 1), &[raw(0xb4, 2, 0, 0, 0)]);
+    let before = Ways { tag_bit: Some(4), ..now };
+    for odd in [raw(0x74, 2, 0, 0, 8), raw(0x74, 3, 0, 0, 4)] {
+        odd_ones(before, raw(0x74, 2, 0, 0, 4), &[odd]);
+    }
+    odd_ones(before, raw(0x54, 2, 0, 0, 1), &[raw(0x54, 2, 0, 0, 3)]);
+    odd_ones(before, raw(0x54, 2, 0, 0, 1), &[]);
+    // Another helper than ours.
+    odd_ones(now, raw(0x85, 0, 0, 0, PEER), &[raw(0x85, 0, 0, 0, LEVEL)]);
+    odd_ones(now, raw(0x85, 0, 0, 0, DEVMAP), &[raw(0x85, 0, 0, 0, CALLED)]);
 }

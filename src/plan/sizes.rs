@@ -1,13 +1,21 @@
 //! The sizes of packets that interfaces take and send.
 
+use nix::errno::Errno;
+
 use super::ground::Ground;
 use super::member::{Size, SizeOf};
-use crate::Result;
 use crate::container::Interface;
+use crate::{Error, Result};
 
 /// Sets it.
 pub fn make(ground: Ground, host: &Interface, size: &Size) -> Result<()> {
-    set(ground, host, size.what, size.on)
+    match set(ground, host, size.what, size.on) {
+        // The peer of native XDP has one of a page (`veth_xdp_set`, drivers/net/veth.c).
+        Err(error) if size.what == SizeOf::HostMtu && error.errno() == Some(Errno::EINVAL) => {
+            Err(Error::HostMtu { ifname: host.name.clone(), mtu: size.on })
+        }
+        done => done,
+    }
 }
 
 /// Sets it back.

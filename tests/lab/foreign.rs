@@ -8,7 +8,7 @@ use xhop::sys::netns::Netns;
 use xhop_asm::{Assembler, ByteOrder, R0, xdp};
 
 use super::raw::load_xdp;
-use super::{Lab, Where};
+use super::{Lab, Where, raw};
 
 impl Lab {
     /// Attaches a program of somebody else's to an interface, without a link; gives its id.
@@ -31,6 +31,18 @@ impl Lab {
     /// Pins a program of somebody else's.
     pub fn pin_foreign(&self, path: &Path) {
         foreign().pin(path).expect("pinned");
+    }
+
+    /// The ids of the programs on a hook of tcx, in their order.
+    pub fn tcx_on(&self, at: impl Into<Where>, ifname: &str, hook: u32) -> Vec<u32> {
+        self.in_netns(at, || raw::attached(find(ifname).1, hook))
+    }
+
+    /// How much TCP over IPv4 an interface sends at once; 0 if this kernel does not say. (ip(8) shows it
+    /// since 6.3.)
+    pub fn gso_ipv4(&self, at: impl Into<Where>, ifname: &str) -> u32 {
+        let link = |rtnl: Rtnl| rtnl.link(ifname).expect("links").expect("the interface");
+        self.in_netns(at, || link(find(ifname).0).gso_ipv4_max_size).unwrap_or(0)
     }
 
     /// The id and the mode of the XDP program on an interface, as ip(8) shows them.

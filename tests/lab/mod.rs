@@ -45,7 +45,11 @@ pub const HOST: &str = "host";
 #[derive(Debug)]
 pub struct Lab {
     space: Space,
+    by: Option<&'static str>,
 }
+
+/// All that `up --datapath` knows but `auto`.
+pub const DATAPATHS: [&str; 3] = ["tc", "native", "generic"];
 
 /// Runs `body` in a laboratory, or skips the test `name`: without the privileges or the tools it
 /// says so in one line on stderr and returns. With `XHOP_REQUIRE_KERNEL=1` it panics instead.
@@ -55,6 +59,28 @@ pub fn lab(name: &str, body: impl FnOnce(&Lab) + Send) {
 
 /// Like [`lab`], for a test that needs the commands in `tools` besides the usual ones.
 pub fn lab_with(name: &str, tools: &[&str], body: impl FnOnce(&Lab) + Send) {
+    in_own_thread(name, tools, None, body);
+}
+
+/// Like [`lab_with`], once for each datapath: there, [`Lab::up`] joins by it.
+pub fn lab_by_each(name: &str, tools: &[&str], body: impl Fn(&Lab) + Sync) {
+    for by in DATAPATHS {
+        lab_by(name, tools, by, &body);
+    }
+}
+
+/// Like [`lab_with`], where [`Lab::up`] joins by this datapath.
+pub fn lab_by(name: &str, tools: &[&str], by: &'static str, body: impl FnOnce(&Lab) + Send) {
+    println!("by {by}");
+    in_own_thread(name, tools, Some(by), body);
+}
+
+fn in_own_thread(
+    name: &str,
+    tools: &[&str],
+    by: Option<&'static str>,
+    body: impl FnOnce(&Lab) + Send,
+) {
     if let Some(reason) = skip::reason(tools) {
         return skip::skip(name, &reason);
     }
@@ -62,7 +88,7 @@ pub fn lab_with(name: &str, tools: &[&str], body: impl FnOnce(&Lab) + Send) {
     let outcome = thread::scope(|scope| {
         thread::Builder::new()
             .name(name.to_owned())
-            .spawn_scoped(scope, || run(body))
+            .spawn_scoped(scope, || run(by, body))
             .expect("a thread for the laboratory")
             .join()
     });
@@ -74,10 +100,10 @@ pub fn lab_with(name: &str, tools: &[&str], body: impl FnOnce(&Lab) + Send) {
 }
 
 /// The error is the reason why there can't be a laboratory here.
-fn run(body: impl FnOnce(&Lab)) -> Result<(), String> {
+fn run(by: Option<&'static str>, body: impl FnOnce(&Lab)) -> Result<(), String> {
     let space =
         Space::enter().map_err(|e| format!("no laboratory: {e} (run as the machine's root)"))?;
-    let lab = Lab { space };
+    let lab = Lab { space, by };
     let outcome = catch_unwind(AssertUnwindSafe(|| body(&lab)));
     let cleared = lab.space.clear();
     if let Err(panic) = outcome {

@@ -17,6 +17,7 @@ pub const TCX_INGRESS: u32 = 46;
 pub const TCX_EGRESS: u32 = 47;
 
 const BPF_PROG_LOAD: c_long = 5;
+const BPF_PROG_QUERY: c_long = 16;
 const BPF_RAW_TRACEPOINT_OPEN: c_long = 17;
 const BPF_LINK_CREATE: c_long = 28;
 
@@ -105,6 +106,23 @@ pub fn link(prog: &Prog, ifindex: u32, attach_type: u32) -> Result<OwnedFd> {
     // Descriptor, target, attach_type, flags; zeros are no relation to others there.
     let fd = prog.as_fd().as_raw_fd() as u32;
     bpf(BPF_LINK_CREATE, &[fd, ifindex, attach_type, 0, 0, 0, 0, 0])
+}
+
+/// The ids of what is attached to such a hook, in their order; none on a kernel without it.
+pub fn attached(ifindex: u32, attach_type: u32) -> Vec<u32> {
+    let mut ids = [0_u32; 64];
+    let at = ids.as_mut_ptr().expose_provenance() as u64;
+    // Target, attach_type, query_flags, attach_flags, where ids go, how many.
+    let mut attr = [0_u32; 16];
+    (attr[0], attr[1], attr[6]) = (ifindex, attach_type, ids.len() as u32);
+    for (half, value) in attr[4..6].iter_mut().zip(at.to_ne_bytes().chunks_exact(4)) {
+        *half = u32::from_ne_bytes([value[0], value[1], value[2], value[3]]);
+    }
+    let size = size_of_val(&attr);
+    // SAFETY: laid out as the kernel has it; it writes ids, as many as there is room for.
+    let done = unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &mut attr, size) };
+    let count = if done == 0 { attr[6] as usize } else { 0 };
+    ids[..count.min(ids.len())].to_vec()
 }
 
 /// Lets a program that traces or replaces another run, until it is dropped.

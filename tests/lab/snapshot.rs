@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{Lab, Where};
+use super::{Lab, Where, raw};
 
 /// What changes by itself.
 const VOLATILE: &[&str] = &[
@@ -59,6 +59,9 @@ impl Lab {
                 self.run_in(at, &["tc", "-j", "filter", "show", "dev", name, hook]).stdout
             });
             facts.push(format!("{place} {name} filters {}", filters.concat().replace('\n', "")));
+            // What Debian's bpftool and ip do not know yet.
+            let tcx = [raw::TCX_INGRESS, raw::TCX_EGRESS].map(|hook| self.tcx_on(at, name, hook));
+            facts.push(format!("{place} {name} tcx {tcx:?} gso {}", self.gso_ipv4(at, name)));
         }
         let addresses = self.json(at, &["ip", "-j", "addr", "show"]);
         for link in addresses.as_array().into_iter().flatten() {

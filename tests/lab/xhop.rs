@@ -6,9 +6,35 @@ use std::path::Path;
 use serde_json::Value;
 use xhop::sys::kernel;
 
-use super::{Container, Lab, Output, Where};
+use super::{Container, Lab, Output, Where, raw};
 
 impl Lab {
+    /// The arguments that join these, by the laboratory's datapath if it has one.
+    pub fn up_args<'a>(&self, args: &[&'a str]) -> Vec<&'a str> {
+        let by = self.by.map(|by| ["--datapath", by]);
+        ["up"].iter().chain(args).chain(by.iter().flatten()).copied().collect()
+    }
+
+    /// Joins these, by the laboratory's datapath if it has one.
+    pub fn up(&self, args: &[&str]) -> Output {
+        self.xhop(&self.up_args(args))
+    }
+
+    /// The same, which must do, and gives what it says.
+    pub fn joins(&self, args: &[&str]) -> String {
+        self.up(args).ok()
+    }
+
+    /// The laboratory's datapath.
+    pub fn by(&self) -> &'static str {
+        self.by.expect("a laboratory with a datapath")
+    }
+
+    /// Whether this laboratory joins by `datapath`.
+    pub fn is_by(&self, datapath: &str) -> bool {
+        self.by == Some(datapath)
+    }
+
     /// The members that `xhop status --json` lists.
     pub fn members(&self) -> Vec<Value> {
         let text = self.xhop(&["status", "--json"]).ok();
@@ -89,6 +115,17 @@ impl Lab {
             self.pings(&from.name, address);
             self.get(&from.name, address).ok();
         }
+    }
+
+    /// The ids of the programs that the host's end runs, of XDP and of traffic control's ingress.
+    pub fn programs_on(&self, at: impl Into<Where>, ifname: &str) -> Vec<u64> {
+        let at = at.into();
+        let xdp = self.xdp_on(&at, ifname).map(|(id, _)| id);
+        let tcx = self.tcx_on(&at, ifname, raw::TCX_INGRESS).into_iter().map(u64::from);
+        let filters = self.json(&at, &["tc", "-j", "filter", "show", "dev", ifname, "ingress"]);
+        let filters = filters.as_array().cloned().unwrap_or_default();
+        let filters = filters.iter().filter_map(|filter| filter["options"]["prog"]["id"].as_u64());
+        xdp.into_iter().chain(tcx).chain(filters).collect()
     }
 
     /// Whether a feature of `eth0` is on, in the words of ethtool.

@@ -8,8 +8,11 @@ use neli::consts::rtnl::{Rtm, Tca};
 use nix::errno::Errno;
 
 use super::Rtnl;
-use super::filter::{TC_H_CLSACT_EGRESS, TC_H_CLSACT_INGRESS, TCA_BPF_NAME, tcmsg};
-use super::msg::Message;
+use super::filter::{
+    TC_H_CLSACT_EGRESS, TC_H_CLSACT_INGRESS, TCA_BPF_FLAG_ACT_DIRECT, TCA_BPF_FLAGS, TCA_BPF_NAME,
+    tcmsg,
+};
+use super::msg::{Message, attr, u32_at};
 use super::socket::About;
 use crate::sys::bpf::Prog;
 use crate::{Error, Result};
@@ -19,8 +22,8 @@ const TC_H_CLSACT: u32 = 0xffff_fff1;
 const CLSACT_HANDLE: u32 = 0xffff_0000;
 /// include/uapi/linux/pkt_cls.h
 const TCA_BPF_FD: u16 = 6;
-const TCA_BPF_FLAGS: u16 = 8;
-const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+/// include/uapi/linux/rtnetlink.h
+const TCA_CHAIN: u16 = 11;
 /// `ETH_P_ALL`
 const ETH_P_ALL: u16 = 3;
 /// Where our filter stands among others: behind those that tc(8) numbers by itself, so that they still see
@@ -111,8 +114,7 @@ impl Rtnl {
         ifindex: u32,
         fill: impl FnOnce(&mut Message),
     ) -> Result<()> {
-        let info = PRIORITY << 16 | u32::from(ETH_P_ALL.to_be());
-        let fixed = tcmsg(ifindex, HANDLE, TC_H_CLSACT_INGRESS, info);
+        let fixed = tcmsg(ifindex, HANDLE, TC_H_CLSACT_INGRESS, info());
         let mut message = Message::new(kind, NlmF::REQUEST | NlmF::ACK | flags, &fixed);
         fill(&mut message);
         let on = format!("ingress of ifindex {ifindex}");
@@ -120,10 +122,23 @@ impl Rtnl {
     }
 }
 
+/// Priority and protocol of our filter.
+fn info() -> u32 {
+    PRIORITY << 16 | u32::from(ETH_P_ALL.to_be())
+}
+
+/// Whether a filter, a `struct tcmsg` and attributes, stands where ours does: another chain nobody walks.
+pub(super) fn is_ours(filter: &[u8]) -> bool {
+    let chain = filter.get(20..).and_then(|tail| attr(tail, TCA_CHAIN));
+    let chain = chain.and_then(|chain| u32_at(chain, 0)).unwrap_or(0);
+    (u32_at(filter, 8), u32_at(filter, 16), chain) == (Some(HANDLE), Some(info()), 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::bpf::Map;
+    use crate::sys::netlink::TcProgram;
     use crate::sys::netns::Netns;
     use crate::sys::testing::{in_new_netns, privileged};
     use xhop_asm::programs::Shipped;
@@ -154,12 +169,13 @@ mod tests {
             assert!(rtnl.has_clsact(at).expect("asks") && rtnl.clsact_is_empty(at).expect("asks"));
             let ids = || {
                 let found = rtnl.tc_programs(at).expect("asks");
-                found.iter().map(|found| (found.hook.clone(), found.prog_id)).collect::<Vec<_>>()
+                let shown = |found: &TcProgram| (found.hook.clone(), found.prog_id, found.as_ours);
+                found.iter().map(shown).collect::<Vec<_>>()
             };
             for prog in [peer(), peer()] {
                 rtnl.set_ingress(at, &prog, "xhop_peer").expect("puts");
                 let id = prog.info().expect("info").id;
-                assert_eq!(ids(), [("ingress".to_owned(), Some(id))]);
+                assert_eq!(ids(), [("ingress".to_owned(), Some(id), true)]);
                 assert!(!rtnl.clsact_is_empty(at).expect("asks"));
             }
             rtnl.del_ingress(at).expect("takes off");

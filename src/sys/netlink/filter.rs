@@ -4,9 +4,9 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Rtm, Tca};
 use nix::errno::Errno;
 
-use super::Rtnl;
 use super::msg::{Message, attr, attrs, text, u32_at};
 use super::socket::{About, Item, malformed};
+use super::{Rtnl, clsact};
 use crate::{Error, Result};
 
 /// include/uapi/linux/pkt_sched.h
@@ -14,11 +14,16 @@ pub(super) const TC_H_CLSACT_INGRESS: u32 = 0xffff_fff2;
 pub(super) const TC_H_CLSACT_EGRESS: u32 = 0xffff_fff3;
 /// `TCA_BPF_*`, `TCA_ACT_*` (include/uapi/linux/pkt_cls.h), `TCA_ACT_BPF_*` (tc_act/tc_bpf.h)
 pub(super) const TCA_BPF_NAME: u16 = 7;
+pub(super) const TCA_BPF_FLAGS: u16 = 8;
+pub(super) const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 const TCA_BPF_ID: u16 = 11;
 const TCA_ACT_KIND: u16 = 1;
 const TCA_ACT_OPTIONS: u16 = 2;
 const TCA_ACT_BPF_NAME: u16 = 6;
 const TCA_ACT_BPF_ID: u16 = 9;
+
+/// The hook of what comes in.
+const INGRESS: &str = "ingress";
 
 /// A program that traffic control runs.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -29,6 +34,9 @@ pub struct TcProgram {
     pub prog_id: Option<u32>,
     /// What tc(8) was told to call it.
     pub name: String,
+    /// Whether it stands just where and how [`Rtnl::set_ingress`] puts ours: a classifier of every packet that
+    /// comes in, whose verdict counts.
+    pub as_ours: bool,
 }
 
 impl Rtnl {
@@ -42,10 +50,12 @@ impl Rtnl {
                 self.traffic(about, Rtm::Gettfilter, Rtm::Newtfilter, ifindex, parent)?
             {
                 let tail = body.get(20..).ok_or_else(|| malformed(about))?;
-                found.extend(programs(tail).into_iter().map(|(prog_id, name)| TcProgram {
+                let place = hook == INGRESS && clsact::is_ours(&body);
+                found.extend(programs(tail).into_iter().map(|(prog_id, name, direct)| TcProgram {
                     hook: hook.clone(),
                     prog_id,
                     name,
+                    as_ours: place && direct,
                 }));
             }
         }
@@ -66,10 +76,10 @@ impl Rtnl {
             let kind = body.get(20..).and_then(|tail| attr(tail, Tca::Kind)).map(text);
             match kind.as_deref() {
                 Some("clsact") => {
-                    parents.push((TC_H_CLSACT_INGRESS, "ingress".to_owned()));
+                    parents.push((TC_H_CLSACT_INGRESS, INGRESS.to_owned()));
                     parents.push((TC_H_CLSACT_EGRESS, "egress".to_owned()));
                 }
-                Some("ingress") => parents.push((handle, "ingress".to_owned())),
+                Some("ingress") => parents.push((handle, INGRESS.to_owned())),
                 _ => parents.push((handle, shown(handle))),
             }
         }
@@ -114,23 +124,26 @@ fn shown(handle: u32) -> String {
     format!("{:x}:{:x}", handle >> 16, handle & 0xffff)
 }
 
-/// Ids and names of the programs in one filter: its own, and those of its actions.
-fn programs(filter: &[u8]) -> Vec<(Option<u32>, String)> {
-    let named = |options, id, name| {
+/// Ids and names of the programs in one filter, and whether their verdict is the filter's: its own program,
+/// and those of its actions.
+fn programs(filter: &[u8]) -> Vec<(Option<u32>, String, bool)> {
+    let named = |options, id, name, direct| {
         let id = attr(options, id).and_then(|id| u32_at(id, 0));
-        (id, attr(options, name).map(text).unwrap_or_default())
+        (id, attr(options, name).map(text).unwrap_or_default(), direct)
     };
     let Some(options) = attr(filter, Tca::Options) else { return Vec::new() };
     let mut found = Vec::new();
     if attr(filter, Tca::Kind).map(text).as_deref() == Some("bpf") {
-        found.push(named(options, TCA_BPF_ID, TCA_BPF_NAME));
+        let flags = attr(options, TCA_BPF_FLAGS).and_then(|flags| u32_at(flags, 0)).unwrap_or(0);
+        let direct = flags & TCA_BPF_FLAG_ACT_DIRECT != 0;
+        found.push(named(options, TCA_BPF_ID, TCA_BPF_NAME, direct));
     }
     // Each kind of filter has a number of its own for the list of actions.
     for (_, list) in attrs(options) {
         for (_, action) in attrs(list) {
             let kind = attr(action, TCA_ACT_KIND);
             if let (Some(b"bpf\0"), Some(options)) = (kind, attr(action, TCA_ACT_OPTIONS)) {
-                found.push(named(options, TCA_ACT_BPF_ID, TCA_ACT_BPF_NAME));
+                found.push(named(options, TCA_ACT_BPF_ID, TCA_ACT_BPF_NAME, false));
             }
         }
     }
@@ -157,16 +170,20 @@ mod tests {
         ];
         let own = [
             attribute(TCA_BPF_ID, &5u32.to_ne_bytes()),
+            attribute(TCA_BPF_FLAGS, &TCA_BPF_FLAG_ACT_DIRECT.to_ne_bytes()),
             attribute(TCA_BPF_NAME, b"x\0"),
             attribute(1, &attribute(1, &action.concat())),
         ];
         let filter = [attribute(1, b"bpf\0"), attribute(2, &own.concat())].concat();
-        assert_eq!(programs(&filter), [(Some(5), "x".to_owned()), (Some(7), String::new())]);
+        assert_eq!(
+            programs(&filter),
+            [(Some(5), "x".to_owned(), true), (Some(7), String::new(), false)]
+        );
         for len in 0..filter.len() {
             let _ = programs(&filter[..len]);
         }
         let classic = [attribute(1, b"bpf\0"), attribute(2, &[])].concat();
-        assert_eq!(programs(&classic), [(None, String::new())]);
+        assert_eq!(programs(&classic), [(None, String::new(), false)]);
         let other = [attribute(1, b"u32\0"), attribute(2, &own[0])].concat();
         assert_eq!(programs(&other), []);
     }
