@@ -1,20 +1,22 @@
 //! Sums by the kernel's own checksum code: `bpf_csum_diff`.
 
-use super::checksum::{L4, LEN, fold, words};
+use super::checksum::{LEN, fold, words};
 use super::{END, PKT};
 use crate::assembler::Assembler;
 use crate::helper::Helper;
 use crate::label::Target;
+use crate::net::{eth, ipv4};
 use crate::reg::{FP, Operand, Pointer, R0, R1, R2, R3, R4, R5, R8, R9, Reg};
 
-/// Stack slots of what has no register that outlives a call.
-const KEPT_R8: i16 = -32;
-const KEPT_L4: i16 = -40;
+/// Where a segment in a plain IPv4 frame starts.
+const SEGMENT: i16 = eth::LEN + ipv4::LEN;
+/// Stack slot of r8: few registers outlive a call.
+const KEPT: i16 = -32;
 /// Bytes that a call sums on all kernels; 6.13 takes any number.
 const MOST: i32 = 512;
 
-/// In place of [`checksum::sum`](super::checksum::sum), which says what it needs and gives; at most 4095 bytes.
-/// Loses `r1` to `r5`, `r9`, and 16 bytes of stack.
+/// In place of [`checksum::sum`](super::checksum::sum), which says what it needs and gives; of an IPv4
+/// segment of at most 4095 bytes. Loses `r1` to `r5`, `r9`, and 8 bytes of stack.
 ///
 /// A verifier wants to see that the bytes of a call are there, and can't where their number varies: so each
 /// bit of the length has calls of its own, with constant sizes. The last one to three bytes, which are no whole word, are
@@ -23,8 +25,7 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     const SUM: Reg = R8;
     const ALL: Reg = R9;
     const CURSOR: Reg = R3;
-    asm.store(FP.u64(KEPT_R8), R8, "r8 comes back at the end");
-    asm.store(FP.u64(KEPT_L4), L4, "the segment: calls lose it");
+    asm.store(FP.u64(KEPT), R8, "r8 comes back at the end");
     asm.mov(ALL, LEN, "its length, kept over calls");
     asm.mov(SUM, 0, "nothing is summed");
     for (chunk, take, skip) in [
@@ -48,11 +49,12 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
         for call in 0..(chunk / MOST).max(1) {
             asm.mov(CURSOR, ALL, "where it starts:");
             asm.and(CURSOR, -2 * chunk, "after all larger ones");
-            asm.load(R1, FP.u64(KEPT_L4), "the segment");
-            asm.add(CURSOR, R1, "there");
-            if call > 0 {
-                asm.add(CURSOR, call * MOST, "and after the calls before");
-            }
+            asm.add(CURSOR, PKT, "in the packet");
+            asm.add(
+                CURSOR,
+                i32::from(SEGMENT) + call * MOST,
+                "in the segment, after earlier calls",
+            );
             if chunk < 4 {
                 asm.mov(R0, SUM, "the sum so far");
                 words(asm, CURSOR, chunk, pass);
@@ -65,14 +67,14 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     }
     asm.mov(R0, SUM, "the sum of all");
     fold(asm, R0, R5, 3);
-    asm.load(R8, FP.u64(KEPT_R8), "r8 as it was");
+    asm.load(R8, FP.u64(KEPT), "r8 as it was");
 }
 
-/// `r0` = the folded sum of `len` bytes, `off` bytes into the packet, by one call. Above 0xffff before kernel 6.13
+/// `r0` = the folded sum of the first `len` bytes of an IPv4 segment, by one call. Above 0xffff before kernel 6.13
 /// where `len` is above 512: it is `-EINVAL`. Goes to `pass` if the frame ends before them. Loses `r1` to `r5`.
-pub fn one_call(asm: &mut Assembler, off: i16, len: i32, pass: &impl Target) {
+pub fn one_call(asm: &mut Assembler, len: i32, pass: &impl Target) {
     asm.mov(R3, PKT, "the packet");
-    asm.add(R3, i32::from(off), "from there");
+    asm.add(R3, i32::from(SEGMENT), "the segment");
     add(asm, len, 0, pass);
 }
 

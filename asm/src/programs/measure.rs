@@ -106,13 +106,12 @@ pub fn measure(method: Method) -> Result<Program, Error> {
             report_loop(&mut asm);
         }
         Method::OneCall => {
-            const SEGMENT: i16 = eth::LEN + ipv4::LEN;
             let len = i32::from(Method::ONE_CALL);
             let refused = asm.label("refused");
             asm.load(R2, PKT.u16(eth::LEN + ipv4::TOTAL_LENGTH), "total length");
             asm.be16(R2, "in host order");
             asm.jump_if(R2.ne(i32::from(ipv4::LEN) + len), &other, "another length");
-            csum_diff::one_call(&mut asm, SEGMENT, len, &other);
+            csum_diff::one_call(&mut asm, len, &other);
             asm.jump_if(R0.gt(0xffff), &refused, "no sum: a kernel before 6.13");
             asm.xor(R0, 0xffff, "complement");
             asm.exit("the checksum");

@@ -51,7 +51,7 @@ pub struct Args {
     /// The one that it sends to; they must not be joined.
     #[arg(value_name = "B", required_unless_present_any = ["checksum", "frames", "scale"], conflicts_with_all = ["checksum", "frames", "scale"])]
     to: Option<Name>,
-    /// Time the checksum routines: ours, and the two-byte loop of the report that this tool began with.
+    /// Time the checksum routines: ours, the two-byte loop of the report that this tool began with, and the kernel's.
     ///
     /// They run in the kernel on packets that they are given, without any network (BPF_PROG_TEST_RUN).
     #[arg(long)]
