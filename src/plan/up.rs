@@ -32,7 +32,7 @@ pub fn up(
         list.push(member.clone());
     }
     let others = live.iter().find(|member| member.segment == *segment && !named(member));
-    let ways = wishes.settle(others.map(|member| member.datapath))?;
+    let ways = wishes.settle(others.map(|member| (member.datapath, member.checksum)))?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);

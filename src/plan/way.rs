@@ -53,12 +53,17 @@ pub struct Ways {
 }
 
 impl Wishes {
-    /// Settles what was left open, where `joined` is what others on the bridge are joined by.
-    pub fn settle(self, joined: Option<Datapath>) -> Result<Ways> {
+    /// Settles what was left open, where `joined` is how others on the bridge are joined.
+    pub fn settle(self, joined: Option<(Datapath, Option<ChecksumWay>)>) -> Result<Ways> {
         let Self { asked, checksum, attach, big_tcp, force } = self;
-        let datapath = asked.choose(checksum, joined)?;
+        let datapath = asked.choose(checksum, joined.map(|(datapath, _)| datapath))?;
         let native = datapath == Datapath::Native;
-        let checksum = native.then_some(checksum.unwrap_or(ChecksumWay::Complete));
+        // Who trusts checksums wants it of all.
+        let left_open = match joined {
+            Some((_, Some(ChecksumWay::Trust))) => ChecksumWay::Trust,
+            _ => ChecksumWay::Complete,
+        };
+        let checksum = native.then_some(checksum.unwrap_or(left_open));
         let attach = match attach {
             Some(attach) => attach,
             None => Attach::best(datapath, checksum)?,
