@@ -54,6 +54,8 @@ fn tagged_frames_go_by_the_bridge() {
                 let sum = |counted: [u64; 2]| counted[0] + counted[1];
                 wait_until(PATIENCE, "all are counted", || sum(count()) >= sum(before) + 20);
                 let [forwarded, passed] = [0, 1].map(|at| count()[at] - before[at]);
+                // Native completes checksums, and leaves UDP that has none to the kernel.
+                let hops = hops && !lab.is_by("native");
                 let expected = if hops { [20, 0] } else { [0, 20] };
                 assert_eq!([forwarded.min(20), passed.min(20)], expected, "{attach}, {tag:x?}");
             }

@@ -57,6 +57,10 @@ impl Wishes {
     pub fn settle(self, joined: Option<(Datapath, Option<ChecksumWay>)>) -> Result<Ways> {
         let Self { asked, checksum, attach, big_tcp, force } = self;
         let datapath = asked.choose(checksum, joined.map(|(datapath, _)| datapath))?;
+        if big_tcp && datapath == Datapath::Generic {
+            let why = "generic XDP redirects no packet larger than an MTU can be, 64 KiB";
+            return Err(Error::NoBigTcp { why });
+        }
         let native = datapath == Datapath::Native;
         // Who trusts checksums wants it of all.
         let left_open = match joined {
