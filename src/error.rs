@@ -291,6 +291,14 @@ pub enum Error {
         /// The interface.
         ifname: String,
     },
+    /// Somebody else's filter where ours would stand.
+    #[error(
+        "{ifname}: another filter has priority 53248 and handle 1 on its ingress, which are ours: move it, or join with `--attach link`"
+    )]
+    FilterTaken {
+        /// The interface.
+        ifname: String,
+    },
     /// A way with checksums asked for where none is lost.
     #[error(
         "--checksum is for native XDP alone: with --datapath {datapath} packets keep what they know of theirs; leave out one of the two"

@@ -36,7 +36,8 @@ fn everything_goes_the_direct_way(lab: &Lab, bridge: &Bridge, a: &Container, b: 
         // Both families, each once whole: in frames of at most 1460 bytes, or in more at once where they
         // stay skbs.
         let single = lab.is_by("native");
-        assert!(bytes > 2 * BULK, "{bytes} bytes");
+        // Generic XDP counts what lies in a packet's first piece.
+        assert!(bytes > 2 * BULK || lab.is_by("generic"), "{bytes} bytes");
         assert_eq!(packets > 2 * BULK / 1460, single, "{packets} packets, {bytes} bytes");
         // But for ARP and ND, all that the container has sent was forwarded.
         assert!(packets <= frames && frames - packets < 30, "{packets} of {frames} frames");

@@ -120,16 +120,24 @@ fn two_containers_on_docker0() {
 }
 
 fn restarted(lab: &Lab, docker: &Docker) {
-    lab.xhop(&["up", "alpha", "beta"]).ok();
+    lab.joins(&["alpha", "beta", "--datapath", "native"]);
     docker.restart("beta");
     assert_eq!(lab.member("docker:beta")["state"], "gone");
     caught(lab, &[("attached", " is gone")]);
     talk(docker);
-    lab.xhop(&["up", "alpha", "beta"]).ok();
+    lab.joins(&["alpha", "beta", "--datapath", "native"]);
     assert_eq!(lab.member("docker:beta")["state"], "up");
     clean(lab);
     talk_by(lab, docker, true);
 
+    for by in ["generic", "tc"] {
+        lab.joins(&["alpha", "beta", "--datapath", by]);
+        docker.restart("beta");
+        assert_eq!(lab.member("docker:beta")["state"], "gone");
+        talk(docker);
+        lab.joins(&["alpha", "beta", "--datapath", by]);
+        talk_by(lab, docker, true);
+    }
     lab.xhop(&["down", "--all"]).ok();
     docker.remove("beta");
     lab.refuses(

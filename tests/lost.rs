@@ -240,9 +240,10 @@ fn a_link_that_is_detached() {
     lab_by_each("a_link_that_is_detached", &[], |lab| {
         let pair = lab.pair();
         let before = lab.everything();
-        lab.joins(match lab.is_by("native") {
-            true => &["a", "b", "--checksum", "offload-off"],
-            false => &["a", "b", "--attach", "link", "--big-tcp"],
+        lab.joins(match lab.by() {
+            "native" => &["a", "b", "--checksum", "offload-off"],
+            "tc" => &["a", "b", "--attach", "link", "--big-tcp"],
+            _ => &["a", "b", "--attach", "link"],
         });
         detach(lab, "veth-b");
         assert_eq!(lab.state("netns:b"), "detached");

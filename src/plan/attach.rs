@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use nix::errno::Errno;
+
 use super::ground::Ground;
 use super::member::Replaced;
 use super::pins;
@@ -66,7 +68,16 @@ impl Ground<'_> {
                 let rtnl = self.rtnl(&netns)?;
                 match spot.xdp_mode() {
                     Some(mode) => rtnl.set_xdp(at.ifindex, Some(prog), mode, old.as_ref()),
-                    None => rtnl.set_ingress(at.ifindex, prog, &prog.info()?.name),
+                    None => {
+                        let name = prog.info()?.name;
+                        match rtnl.set_ingress(at.ifindex, prog, &name, old.is_some()) {
+                            // What is there is not ours, or the pin would tell.
+                            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                                Err(Error::FilterTaken { ifname: at.name.clone() })
+                            }
+                            done => done,
+                        }
+                    }
                 }
             }
         }

@@ -43,7 +43,7 @@ pub fn up(
         }
     }
     let one = others.values().chain(&doubtful).next().map(|place| place.read()).transpose()?;
-    let ways = wishes.settle(one.map(|member| member.datapath))?;
+    let ways = wishes.settle(one.map(|member| (member.datapath, member.checksum)))?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);

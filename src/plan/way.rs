@@ -57,12 +57,21 @@ pub struct Ways {
 }
 
 impl Wishes {
-    /// Settles what was left open, where `joined` is what others on the bridge are joined by.
-    pub fn settle(self, joined: Option<Datapath>) -> Result<Ways> {
+    /// Settles what was left open, where `joined` is how others on the bridge are joined.
+    pub fn settle(self, joined: Option<(Datapath, Option<ChecksumWay>)>) -> Result<Ways> {
         let Self { asked, checksum, attach, big_tcp, jumbo, force } = self;
-        let datapath = asked.choose(checksum, joined)?;
+        let datapath = asked.choose(checksum, joined.map(|(datapath, _)| datapath))?;
+        if big_tcp && datapath == Datapath::Generic {
+            let why = "generic XDP redirects no packet larger than an MTU can be, 64 KiB";
+            return Err(Error::NoBigTcp { why });
+        }
         let native = datapath == Datapath::Native;
-        let checksum = native.then_some(checksum.unwrap_or(ChecksumWay::Complete));
+        // Who trusts checksums wants it of all.
+        let left_open = match joined {
+            Some((_, Some(ChecksumWay::Trust))) => ChecksumWay::Trust,
+            _ => ChecksumWay::Complete,
+        };
+        let checksum = native.then_some(checksum.unwrap_or(left_open));
         if jumbo && datapath != Datapath::Tc {
             return Err(Error::JumboByXdp { datapath: datapath.to_string() });
         }

@@ -67,8 +67,8 @@ fn echo(kind: u8, sequence: u16) -> [u8; 8] {
     [kind, 0, c, k, i, d, s, q]
 }
 
-/// Counts the IPv4 packets that the kernel receives on an interface: those that XDP left to it. Taps
-/// come before bridges, so a bridge's share is counted too.
+/// Counts the IPv4 packets that the kernel's own path sends out by an interface, a bridge's port say. What
+/// a program redirects does not come by taps; where packets are received, they come before traffic control.
 #[derive(Debug)]
 pub struct Counter {
     socket: OwnedFd,
@@ -110,8 +110,8 @@ impl Counter {
             };
             match Errno::result(got) {
                 Ok(_) => {
-                    let received = from.sll_pkttype != libc::PACKET_OUTGOING;
-                    count += usize::from(received && from.sll_protocol == ETH_P_IP.to_be());
+                    let sent = from.sll_pkttype == libc::PACKET_OUTGOING;
+                    count += usize::from(sent && from.sll_protocol == ETH_P_IP.to_be());
                 }
                 Err(Errno::EAGAIN) => return Ok(count),
                 Err(errno) => return Err(Error::sys("recvfrom", "packet socket")(errno)),

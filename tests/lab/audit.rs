@@ -86,7 +86,7 @@ impl Way {
         let index = index(lab, HOST, veth);
         rtnl(lab, HOST, |rtnl| {
             let put = match self.is_tc() {
-                true => rtnl.set_ingress(index, new, "xhop_peer"),
+                true => rtnl.set_ingress(index, new, "xhop_peer", true),
                 false => rtnl.set_xdp(index, Some(new), XdpMode::Native, Some(&old)),
             };
             put.expect("replaced");

@@ -2,6 +2,7 @@
 
 use std::ffi::{CStr, c_long};
 use std::io::{Error, Result};
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use xhop::sys::bpf::Prog;
@@ -129,6 +130,51 @@ pub fn attached(ifindex: u32, attach_type: u32) -> Vec<u32> {
 pub fn attach(prog: &Prog) -> Result<OwnedFd> {
     // No name, the descriptor, and padding.
     bpf(BPF_RAW_TRACEPOINT_OPEN, &[0, 0, prog.as_fd().as_raw_fd() as u32, 0])
+}
+
+/// Sends an IPv4 packet from the calling thread's namespace, with this as its payload: nobody sums it.
+pub fn send_ip(to: Ipv4Addr, protocol: i32, payload: &[u8]) -> Result<()> {
+    // SAFETY: no address is given.
+    let fd = unsafe { libc::socket(libc::AF_INET, libc::SOCK_RAW, protocol) };
+    if fd < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let to = libc::sockaddr_in {
+        sin_family: libc::AF_INET as u16,
+        sin_port: 0,
+        sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(to.octets()) },
+        sin_zero: [0; 8],
+    };
+    let (data, len) = (payload.as_ptr().cast(), payload.len());
+    let size = size_of_val(&to) as u32;
+    // SAFETY: the payload and the address outlive the call, and their lengths are theirs.
+    let sent =
+        unsafe { libc::sendto(socket.as_raw_fd(), data, len, 0, (&raw const to).cast(), size) };
+    if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Sends a frame as it is out by an interface of the calling thread's namespace.
+pub fn send_frame(ifname: &str, frame: &[u8]) -> Result<()> {
+    // SAFETY: no address is given.
+    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) };
+    if fd < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the kernel has just opened it.
+    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+    let name = std::ffi::CString::new(ifname)?;
+    // SAFETY: numbers only, for which zero is a valid value.
+    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    to.sll_family = libc::AF_PACKET as u16;
+    // SAFETY: the name is a C string.
+    to.sll_ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) } as i32;
+    let (data, len, size) = (frame.as_ptr().cast(), frame.len(), size_of_val(&to) as u32);
+    // SAFETY: the frame and the address outlive the call, and their lengths are theirs.
+    let sent =
+        unsafe { libc::sendto(socket.as_raw_fd(), data, len, 0, (&raw const to).cast(), size) };
+    if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A command that gives a descriptor.

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -90,6 +90,52 @@ impl Lab {
         })
     }
 
+    /// One TCP connection from `from` to `address` of `to`, over which bytes go until `stop`; the
+    /// hashes of what was sent and what has come must be the same. `progress` is what has come.
+    ///
+    /// # Errors
+    /// Those of [`Lab::bulk`].
+    pub fn stream(
+        &self,
+        from: &str,
+        to: &str,
+        address: &str,
+        stop: &AtomicBool,
+        progress: &AtomicU64,
+    ) -> io::Result<()> {
+        let address: IpAddr = address.parse().expect("an IP address");
+        let listener = self.in_netns(to, || listen(0))?;
+        let target = SocketAddr::new(address, listener.local_addr()?.port());
+        let start = Instant::now();
+        let (near, far) = thread::scope(|scope| {
+            let far = scope.spawn(|| -> io::Result<u64> {
+                let mut stream = accept(&listener, || start.elapsed() > SILENCE)?;
+                let (mut hash, mut block) = (Hash::default(), vec![0; BLOCK]);
+                loop {
+                    match stream.read_exact(&mut block) {
+                        Ok(()) => hash.add(&block),
+                        Err(e) if e.kind() == ErrorKind::UnexpectedEof => return Ok(hash.0),
+                        Err(e) => return Err(e),
+                    }
+                    progress.fetch_add(block.len() as u64, Ordering::Relaxed);
+                }
+            });
+            let near = self.in_netns(from, || -> io::Result<u64> {
+                let mut stream = TcpStream::connect_timeout(&target, SILENCE)?;
+                patient(&stream)?;
+                let (mut hash, mut state, mut block) = (Hash::default(), 1, vec![0; BLOCK]);
+                while !stop.load(Ordering::Relaxed) {
+                    fill(&mut block, &mut state);
+                    hash.add(&block);
+                    stream.write_all(&block)?;
+                }
+                Ok(hash.0)
+            });
+            (near, far.join().expect("the far end"))
+        });
+        if near? == far? { Ok(()) } else { Err(ErrorKind::InvalidData.into()) }
+    }
+
     /// Moves `bytes` over one TCP connection from `from` to `to`, whose address is `address`, and
     /// then as many back; compares the hashes of what was sent and what has come.
     ///
@@ -172,17 +218,21 @@ fn send(stream: &mut TcpStream, bytes: u64, seed: u64) -> io::Result<u64> {
     let mut hash = Hash::default();
     let mut state = seed;
     for_blocks(bytes, |block| {
-        for word in block.chunks_mut(8) {
-            // xorshift64 (Marsaglia, 2003).
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
-        }
+        fill(block, &mut state);
         hash.add(block);
         stream.write_all(block)
     })?;
     Ok(hash.0)
+}
+
+/// Fills a block with the next pseudo-random bytes: xorshift64 (Marsaglia, 2003).
+fn fill(block: &mut [u8], state: &mut u64) {
+    for word in block.chunks_mut(8) {
+        *state ^= *state << 13;
+        *state ^= *state >> 7;
+        *state ^= *state << 17;
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
 }
 
 /// Takes `bytes` and returns their hash.

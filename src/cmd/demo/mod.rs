@@ -99,7 +99,7 @@ fn observe(stage: &Stage, way: &'static str, time: Option<Duration>) -> Result<S
     let bad_checksums = stage.bad_checksums()?.saturating_sub(errors);
     say(format_args!("   bad checksums {bad_checksums} counted by the server (TcpInCsumErrors)"));
     let through_bridge = bridge.take()?;
-    say(format_args!("   the bridge    saw {through_bridge} IPv4 packets from the client"));
+    say(format_args!("   the bridge    saw {through_bridge} IPv4 packets to the server"));
     let throughput = time.map(|time| stage.throughput(time)).transpose()?;
     if let Some(mbit) = throughput {
         say(format_args!("   TCP           {} Gbit/s, one stream", ratio(mbit, 1000)));

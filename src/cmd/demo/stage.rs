@@ -26,7 +26,7 @@ pub struct Stage {
     host: Netns,
     client: Netns,
     server: Netns,
-    /// The client's host side.
+    /// The server's host side.
     ifindex: u32,
 }
 
@@ -40,7 +40,7 @@ impl Stage {
         let client = container(&rtnl, bridge, "client", CLIENT)?;
         let server = container(&rtnl, bridge, "server", SERVER)?;
         wait_for_carrier(&rtnl)?;
-        let ifindex = index(&rtnl, "veth-client")?;
+        let ifindex = index(&rtnl, "veth-server")?;
         server.run(|| traffic::serve(HTTP))??;
         Ok(Self { host, client, server, ifindex })
     }
@@ -71,7 +71,7 @@ impl Stage {
         self.server.run(traffic::tcp_checksum_errors)?
     }
 
-    /// Counts what the client sends and XDP leaves to the bridge.
+    /// Counts what the bridge brings to the server.
     pub fn counter(&self) -> Result<Counter> {
         self.host.run(|| Counter::on(self.ifindex))?
     }

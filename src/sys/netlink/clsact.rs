@@ -81,9 +81,9 @@ impl Rtnl {
         Ok(true)
     }
 
-    /// Puts a program on ingress, in the place of ours if one is there.
-    pub fn set_ingress(&self, ifindex: u32, prog: &Prog, name: &str) -> Result<()> {
-        let flags = NlmF::CREATE;
+    /// Puts a program on ingress; in the place of the one that is at ours only if that is to be replaced.
+    pub fn set_ingress(&self, ifindex: u32, prog: &Prog, name: &str, replace: bool) -> Result<()> {
+        let flags = if replace { NlmF::CREATE } else { NlmF::CREATE | NlmF::EXCL };
         self.filter(Rtm::Newtfilter, "RTM_NEWTFILTER", flags, ifindex, |message| {
             message.attr_str(Tca::Kind, "bpf");
             message.nest(Tca::Options, |options| {
@@ -172,8 +172,10 @@ mod tests {
                 let shown = |found: &TcProgram| (found.hook.clone(), found.prog_id, found.as_ours);
                 found.iter().map(shown).collect::<Vec<_>>()
             };
-            for prog in [peer(), peer()] {
-                rtnl.set_ingress(at, &prog, "xhop_peer").expect("puts");
+            for (prog, replace) in [(peer(), false), (peer(), true)] {
+                rtnl.set_ingress(at, &prog, "xhop_peer", replace).expect("puts");
+                let again = rtnl.set_ingress(at, &peer(), "xhop_peer", false);
+                assert_eq!(again.expect_err("it is taken").errno(), Some(Errno::EEXIST));
                 let id = prog.info().expect("info").id;
                 assert_eq!(ids(), [("ingress".to_owned(), Some(id), true)]);
                 assert!(!rtnl.clsact_is_empty(at).expect("asks"));
