@@ -252,7 +252,7 @@ fn another_way_of_attaching() {
             rtnl(lab, HOST, |rtnl| {
                 if way.is_tc() {
                     rtnl.add_clsact(index).expect("made");
-                    rtnl.set_ingress(index, &prog, "xhop_peer").expect("put on");
+                    rtnl.set_ingress(index, &prog, "xhop_peer", true).expect("put on");
                 } else {
                     rtnl.set_xdp(index, Some(&prog), XdpMode::Native, None).expect("put on");
                 }
@@ -318,7 +318,7 @@ fn a_filter_otherwise_than_ours() {
         WAYS[3].join(lab);
         let index = index(lab, HOST, "veth-a");
         let set = |prog: &Prog| {
-            rtnl(lab, HOST, |rtnl| rtnl.set_ingress(index, prog, "xhop_peer").expect("put"));
+            rtnl(lab, HOST, |rtnl| rtnl.set_ingress(index, prog, "xhop_peer", true).expect("put"));
         };
         set(&classifier("foreign"));
         let (_, findings) = audited(lab, 1);

@@ -113,6 +113,7 @@ fn what_is_loaded_is_listed() {
             }
         }
         loads.extend(loaded_by(lab, new, &["demo"]));
+        loads.extend(loaded_by(lab, new, &["bench", "--frames", "--rounds", "1"]));
         let listed = listed(lab);
         for load in &loads {
             assert!(
