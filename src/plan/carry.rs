@@ -179,6 +179,8 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Clsact { at } => clsact::undo(ground, at),
         Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
+            // One that is out of sight is not gone, and its pin is all that tells whose the program is.
+            ground.inside(host)?;
             ground.detach(at, inside_spot(*program), *attach, &pins.inside(*program))?;
             pins.remove_if_empty()
         }
