@@ -1,4 +1,4 @@
-//! What traffic control programs do with their skb. The context stays on the stack, at [`CTX`].
+//! What traffic control programs do with their skb. The context stays on the stack, at `CTX`.
 
 use super::{END, PKT};
 use crate::assembler::Assembler;
