@@ -13,10 +13,11 @@ use xhop::sys::kernel;
 
 /// As short as may be.
 const SHORT: [&str; 4] = ["--seconds", "0.05", "--rounds", "1"];
-const WAYS: [&str; 7] = [
+const WAYS: [&str; 8] = [
     "plain",
     "tc",
     "tc/big-tcp",
+    "tc/jumbo",
     "generic",
     "native/complete",
     "native/trust",

@@ -1,6 +1,6 @@
 //! The plan of `up`: from what is wished and what is found to what has to be done.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::carry::holds;
 use super::choose::choose;
@@ -32,7 +32,7 @@ pub fn up(
     let sound = sound(segment, ground)?;
     // What has been on this bridge, and what is named now wherever it has been.
     let mut found = Found { live: Vec::new(), dead: Vec::new() };
-    let (mut others, mut doubtful) = (HashMap::new(), Vec::new());
+    let (mut others, mut doubtful) = (BTreeMap::new(), Vec::new());
     for place in places {
         if named.contains(&(place.netns, place.host)) {
             found.look(place, ground)?;
@@ -140,14 +140,14 @@ impl Found {
 
 /// Of the others as many as have to be known: all, if anybody takes large packets, since those who do have
 /// routes to each other; else one.
-fn kin(wished: &[Member], found: &Found, others: &HashMap<u32, &Place>) -> Result<Vec<Member>> {
+fn kin(wished: &[Member], found: &Found, others: &BTreeMap<u32, &Place>) -> Result<Vec<Member>> {
     let mut known = wished.iter().chain(&found.live).chain(&found.dead);
     let large = known.any(|member| member.bridge_mtu.is_some());
     others.values().take(if large { others.len() } else { 1 }).map(|place| place.read()).collect()
 }
 
 /// Which of the others have an address that is this member's now: they are no more among them.
-fn holders<'a>(member: &Member, others: &mut HashMap<u32, &'a Place>) -> Result<Vec<&'a Place>> {
+fn holders<'a>(member: &Member, others: &mut BTreeMap<u32, &'a Place>) -> Result<Vec<&'a Place>> {
     let mut holders = Vec::new();
     for address in &member.addresses {
         let host = tables::sent_to(&member.segment, *address)?;
