@@ -12,6 +12,10 @@ pub const REDIRECT: i32 = 7;
 
 /// `PACKET_HOST` (include/uapi/linux/if_packet.h): to us.
 pub const PACKET_HOST: i32 = 0;
+/// `BPF_CSUM_LEVEL_QUERY`: how many are known to be right, less one; negative if none is.
+pub const CSUM_LEVEL_QUERY: i32 = 0;
+/// The largest answer (`SKB_MAX_CSUM_LEVEL`).
+pub const CSUM_LEVEL_MAX: i32 = 3;
 /// `BPF_CSUM_LEVEL_INC`: one more checksum of the packet is known to be right.
 pub const CSUM_LEVEL_INC: i32 = 1;
 

@@ -14,6 +14,7 @@ use crate::state::State;
 pub(crate) type Function = fn(u64, u64, u64, u64, u64) -> u64;
 
 const EINVAL: i64 = 22;
+const EACCES: i64 = 13;
 /// Flags of `bpf_redirect_map` that send a packet to several interfaces.
 const BROADCAST_FLAGS: u64 = 1 << 3 | 1 << 4;
 
@@ -174,10 +175,15 @@ fn skb_change_type(ctx: u64, pkt_type: u64, _: u64, _: u64, _: u64) -> u64 {
 fn csum_level(ctx: u64, level: u64, _: u64, _: u64, _: u64) -> u64 {
     on_state(Helper::CSUM_LEVEL, |state| {
         is_context(state, ctx)?;
-        if level != tc::CSUM_LEVEL_INC as u64 {
-            return Err(format!("level {level}: only BPF_CSUM_LEVEL_INC is emulated"));
+        let known = state.csum_level.get();
+        match i32::try_from(level) {
+            Ok(tc::CSUM_LEVEL_INC) => {}
+            Ok(tc::CSUM_LEVEL_QUERY) => {
+                return Ok(known.checked_sub(1).map_or(-EACCES as u64, u64::from));
+            }
+            _ => return Err(format!("level {level}: BPF_CSUM_LEVEL_QUERY and _INC are emulated")),
         }
-        state.csum_level.set(state.csum_level.get() + 1);
+        state.csum_level.set(known + 1);
         Ok(0)
     })
 }

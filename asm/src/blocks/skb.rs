@@ -4,7 +4,7 @@ use super::{END, PKT};
 use crate::assembler::Assembler;
 use crate::helper::Helper;
 use crate::label::Target;
-use crate::reg::{FP, Pointer, R1, R2, Reg};
+use crate::reg::{FP, Pointer, R0, R1, R2, Reg};
 use crate::tc::{self, sk_buff};
 
 /// Stack slot of the context.
@@ -39,10 +39,14 @@ pub fn length(asm: &mut Assembler, len: Reg) {
     asm.load(len, R1.u32(sk_buff::LEN), "bytes of the frame");
 }
 
-/// Marks the packet's checksum as one that is known to be right, if nothing is known of it. Loses
-/// `r0` to `r5`.
+/// Marks the packet's checksum as one that is known to be right, if none of it is known to be; else to
+/// `known`: one more would vouch for what is inside a tunnel. Loses `r0` to `r5`.
 #[track_caller]
-pub fn trust_checksum(asm: &mut Assembler) {
+pub fn trust_checksum(asm: &mut Assembler, known: &impl Target) {
+    asm.load(R1, FP.u64(CTX), "the context");
+    asm.mov(R2, tc::CSUM_LEVEL_QUERY, "BPF_CSUM_LEVEL_QUERY");
+    asm.call(Helper::CSUM_LEVEL, "r0 = how many are known to be right, or an error");
+    asm.jump_if(R0.le(tc::CSUM_LEVEL_MAX), known, "GRO has looked at it already");
     asm.load(R1, FP.u64(CTX), "the context");
     asm.mov(R2, tc::CSUM_LEVEL_INC, "BPF_CSUM_LEVEL_INC");
     asm.call(Helper::CSUM_LEVEL, "CHECKSUM_NONE becomes CHECKSUM_UNNECESSARY");

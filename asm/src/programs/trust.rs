@@ -41,7 +41,7 @@ pub fn trust() -> Result<Program, Error> {
     asm.bind(v6);
     between_joined(&mut asm, Family::V6, known6, &leave);
     asm.bind(trusted);
-    skb::trust_checksum(&mut asm);
+    skb::trust_checksum(&mut asm, &leave);
     asm.bind(leave);
     asm.mov(R0, tc::UNSPEC, "TC_ACT_UNSPEC: the stack takes it");
     asm.exit("done");
