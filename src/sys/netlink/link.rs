@@ -4,9 +4,10 @@ use neli::consts::nl::NlmF;
 use neli::consts::rtnl::{Iff, Ifla, IflaInfo, Rtm};
 use nix::errno::Errno;
 
+use super::gso::IFLA_GSO_IPV4_MAX_SIZE;
 use super::msg::{Message, attr, attrs, text, u32_at};
 use super::socket::{About, malformed};
-use super::{Rtnl, gso, ifinfomsg};
+use super::{Rtnl, ifinfomsg};
 use crate::Result;
 use crate::sys::bpf::XdpMode;
 
@@ -46,15 +47,8 @@ pub struct LinkInfo {
     pub isolated: Option<bool>,
     /// Of a bridge: whether it looks at VLAN tags.
     pub vlan_filtering: Option<bool>,
-    /// How large a segment the stack may hand to it at once, in bytes; of IPv6, and up to kernel 6.2 of IPv4
-    /// too. These four are `None` on kernels that do not tell.
-    pub gso_max_size: Option<u32>,
-    /// The same of IPv4 (since 6.3).
+    /// How many bytes of TCP over IPv4 the stack may hand to it at once; `None` before kernel 6.3.
     pub gso_ipv4_max_size: Option<u32>,
-    /// How large a segment of IPv4 GRO may make of what it receives (since 6.3).
-    pub gro_ipv4_max_size: Option<u32>,
-    /// The limit of its driver to all `gso_*` (since 5.19).
-    pub tso_max_size: Option<u32>,
 }
 
 /// An XDP program on an interface.
@@ -138,7 +132,8 @@ fn parse(body: &[u8]) -> Option<LinkInfo> {
             Ifla::LinkNetnsid => link.link_netnsid = u32_at(payload, 0).map(|nsid| nsid as i32),
             Ifla::Linkinfo => parse_info(&mut link, payload),
             Ifla::Xdp => link.xdp = parse_xdp(payload),
-            _ => gso::parse(&mut link, kind, payload),
+            _ if kind == IFLA_GSO_IPV4_MAX_SIZE => link.gso_ipv4_max_size = u32_at(payload, 0),
+            _ => {}
         }
     }
     (!link.name.is_empty()).then_some(link)
