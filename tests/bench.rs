@@ -307,8 +307,7 @@ fn a_signal_restores() {
                 _ => until(&mut bench, "the two are joined", || joined(lab)),
             }
             bench.signal(signal);
-            // Its client and its server share two processors with all that other tests measure.
-            let done = bench.wait(Duration::from_secs(60));
+            let done = bench.wait(Duration::from_secs(20));
             assert_eq!(done.status.signal(), Some(signal as i32), "{done}");
             assert_eq!(done.stdout, "", "{done}");
             assert!(done.stderr.ends_with("xhop: interrupted: all is as it was found\n"), "{done}");
