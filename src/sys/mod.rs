@@ -14,6 +14,7 @@ pub mod kallsyms;
 pub mod kernel;
 pub mod netlink;
 pub mod netns;
+pub mod notify;
 pub mod signal;
 pub mod socket;
 pub mod stage;

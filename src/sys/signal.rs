@@ -1,9 +1,11 @@
-//! Signals that would end the process, put off until it has cleaned up: sigprocmask(2), sigpending(2).
+//! Signals that would end the process, put off until it has cleaned up: sigprocmask(2), sigpending(2),
+//! signalfd(2).
 //!
 //! No handler: what comes meanwhile stays pending, can be asked for, and does at the end what it would
 //! have done at once. Whoever waits for the process learns so which signal ended it.
 
 use std::mem::MaybeUninit;
+use std::os::fd::{FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 
@@ -21,11 +23,7 @@ pub struct PutOff {
 impl PutOff {
     /// From now on. Signals that are ignored stay ignored.
     pub fn begin() -> Result<Self> {
-        let mut set = empty();
-        for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
-            // SAFETY: an initialised set; the number is a signal's.
-            unsafe { libc::sigaddset(&raw mut set, signal) };
-        }
+        let set = ending();
         let mut before = empty();
         // SAFETY: one set is read, the other written.
         let blocked =
@@ -35,6 +33,27 @@ impl PutOff {
             errno => Err(Error::sys("sigprocmask", "this process")(Errno::from_raw(errno))),
         }
     }
+
+    /// A descriptor that is readable when one has come. Reading it would take the signal away: it is only
+    /// to be waited for.
+    pub fn descriptor(&self) -> Result<OwnedFd> {
+        let set = ending();
+        // SAFETY: the set is read.
+        let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC) };
+        let fd = Errno::result(fd).map_err(Error::sys("signalfd", "this process"))?;
+        // SAFETY: it has just been opened, so it is nobody else's.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// Those of them that are not ignored.
+fn ending() -> libc::sigset_t {
+    let mut set = empty();
+    for signal in ENDING.into_iter().filter(|signal| !is_ignored(*signal)) {
+        // SAFETY: an initialised set; the number is a signal's.
+        unsafe { libc::sigaddset(&raw mut set, signal) };
+    }
+    set
 }
 
 impl Drop for PutOff {
@@ -78,6 +97,10 @@ fn empty() -> libc::sigset_t {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     use super::*;
 
     #[test]
@@ -86,9 +109,15 @@ mod tests {
         let thread = std::thread::spawn(|| {
             let put_off = PutOff::begin().expect("a mask");
             assert!(!pending());
+            let descriptor = put_off.descriptor().expect("a descriptor");
+            let readable = || {
+                let mut fds = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
+                poll(&mut fds, PollTimeout::ZERO).expect("poll") == 1
+            };
+            assert!(!readable());
             // SAFETY: no pointers; it goes to this thread, where it waits.
             unsafe { libc::pthread_kill(libc::pthread_self(), libc::SIGHUP) };
-            assert!(pending());
+            assert!(pending() && readable());
             // Nor may it come at the end here: the test would end with it.
             std::mem::forget(put_off);
         });

@@ -7,6 +7,7 @@ mod gso;
 mod host_route;
 mod link;
 mod make;
+mod monitor;
 mod msg;
 pub mod netdev;
 mod route;
@@ -28,6 +29,7 @@ pub use addr::AddrInfo;
 pub use filter::TcProgram;
 pub use host_route::{ROUTE_MTU_MAX, RTPROT_XHOP};
 pub use link::{LinkInfo, XdpAttached};
+pub use monitor::{Change, Monitor};
 pub use route::Route;
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)
