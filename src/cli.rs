@@ -31,6 +31,11 @@ pub enum Command {
     ///
     /// One that is gone is named as it was when it was joined.
     Down(cmd::down::Args),
+    /// Stay, and join who comes to a bridge; take out who goes; mend what others change.
+    ///
+    /// Who is joined when it ends stays joined, unless --down-on-exit says otherwise; the next one goes on from
+    /// there. A line is printed for each thing done. For systemd it is a service of Type=notify.
+    Watch(cmd::watch::Args),
     /// Show who is joined, how, and what became of their packets.
     ///
     /// Packets are counted where they leave a container: forwarded to the destination's veth; passed to the
@@ -83,6 +88,7 @@ impl Command {
         match self {
             Self::Up(args) => cmd::up::run(args),
             Self::Down(args) => cmd::down::run(args),
+            Self::Watch(args) => cmd::watch::run(args),
             Self::Status(args) => cmd::status::run(args),
             Self::Audit(args) => cmd::audit::run(args),
             Self::Demo(args) => cmd::demo::run(args),

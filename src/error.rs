@@ -211,6 +211,26 @@ pub enum Error {
         /// The other.
         other: String,
     },
+    /// There is no such bridge.
+    #[error("there is no bridge {name}: `ip link show type bridge` lists them")]
+    NoSuchBridge {
+        /// Its name, as it was given.
+        name: String,
+    },
+    /// `xhop watch` a second time.
+    #[error(
+        "another xhop watch runs: it watches all bridges unless it was given some; end it first"
+    )]
+    Watched,
+    /// Nobody on a bridge can be joined.
+    #[error(
+        "there is no container on bridge {name} that is up and has an address: `ip link show master {name}` \
+         lists its ports"
+    )]
+    EmptyBridge {
+        /// Its name.
+        name: String,
+    },
     /// One container, and nobody to join it with.
     #[error("{name} is alone: name a second container on its bridge")]
     Alone {

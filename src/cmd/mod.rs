@@ -14,11 +14,13 @@ pub mod show;
 pub mod status;
 pub mod up;
 pub mod vm;
+pub mod watch;
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use xhop_asm::programs::Shipped;
@@ -51,6 +53,17 @@ fn lock(read_only: bool) -> Result<Option<Flock<File>>> {
             let locked = Flock::lock(folder.map_err(Error::io(RUN))?, how);
             locked.map(Some).map_err(|(_, errno)| Error::io(RUN)(errno.into()))
         }
+    }
+}
+
+/// The same, of one that changes something, if no other command has it.
+fn lock_now() -> Result<Option<Flock<File>>> {
+    bpffs::create_dir(RUN.as_ref())?;
+    let folder = File::open(RUN).map_err(Error::io(RUN))?;
+    match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(Some(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(Error::io(RUN)(errno.into())),
     }
 }
 

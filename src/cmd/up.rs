@@ -1,17 +1,20 @@
 //! `xhop up`: joins containers.
 
 use super::{execute, lock, need_privileges};
-use crate::Result;
-use crate::container::{Name, Namespaces, find};
+use crate::container::{Name, Namespaces, behind, bridge_named, find, ports};
 use crate::plan::way::{Asked, Attach, ChecksumWay};
-use crate::plan::{Ground, Plan, Wishes, carry_out, record, up};
+use crate::plan::{Ground, Plan, Wishes, carry_out, not_ready, record, up};
+use crate::{Error, Result};
 
 /// What to join.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The containers.
-    #[arg(required = true, value_name = "CONTAINER")]
+    #[arg(required_unless_present = "bridge", value_name = "CONTAINER")]
     containers: Vec<Name>,
+    /// All containers on this bridge. Who has no address yet, or is down, is left out.
+    #[arg(long, value_name = "IFNAME", conflicts_with = "containers")]
+    bridge: Option<String>,
     /// How they are joined.
     #[command(flatten)]
     join: Join,
@@ -55,6 +58,14 @@ pub struct Join {
     pub force: bool,
 }
 
+impl Join {
+    /// What of it is for the plan: all.
+    pub fn wishes(self) -> Wishes {
+        let Self { datapath: asked, checksum, attach, big_tcp, jumbo, force } = self;
+        Wishes { asked, checksum, attach, big_tcp, jumbo, force }
+    }
+}
+
 impl Default for Join {
     /// As on a command line without options.
     fn default() -> Self {
@@ -74,7 +85,10 @@ pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
-    let plan = plan(&args.containers, args.join, &namespaces)?;
+    let plan = match &args.bridge {
+        Some(bridge) => plan_bridge(bridge, args.join, &namespaces)?,
+        None => plan(&args.containers, args.join, &namespaces)?,
+    };
     execute(plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
 }
 
@@ -90,7 +104,25 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
 /// What would be done.
 pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
     let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
-    let Join { datapath: asked, checksum, attach, big_tcp, jumbo, force } = join;
-    let wishes = Wishes { asked, checksum, attach, big_tcp, jumbo, force };
-    up(&containers, wishes, &record::places()?, Ground::new(namespaces))
+    up(&containers, join.wishes(), &record::places()?, Ground::new(namespaces))
+}
+
+/// The same, of all who are ready on a bridge; of the others it warns.
+fn plan_bridge(bridge: &str, join: Join, namespaces: &Namespaces) -> Result<Plan> {
+    let bridge = bridge_named(bridge, namespaces)?;
+    let (mut ready, mut warnings) = (Vec::new(), Vec::new());
+    for port in ports(&bridge, namespaces)? {
+        let Some(container) = behind(&port, namespaces)? else { continue };
+        match container.attachments.iter().find_map(not_ready) {
+            Some(why) => warnings.push(format!("{} is left out: {why}", container.name)),
+            None => ready.push(container),
+        }
+    }
+    if ready.is_empty() {
+        return Err(Error::EmptyBridge { name: bridge.name });
+    }
+    let ground = Ground::new(namespaces);
+    let mut plan = up(&ready, join.wishes(), &record::places()?, ground)?;
+    plan.warnings.extend(warnings);
+    Ok(plan)
 }

@@ -137,18 +137,41 @@ fn inside(name: &Name, netns: Netns, namespaces: &Namespaces) -> Result<Containe
 
 /// The container behind a host-side interface of the caller's own namespace: that one veth only.
 fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Container> {
-    let own = namespaces.own()?;
-    let no_veth = || Error::NoVeth { name: name.to_string() };
-    let host = namespaces.rtnl(&own)?.link(ifname)?.ok_or_else(|| Error::NoSuchContainer {
+    let host = namespaces.rtnl(&*namespaces.own()?)?.link(ifname)?;
+    let host = host.ok_or_else(|| Error::NoSuchContainer {
         name: name.to_string(),
         hint: "`ip link show type veth` lists the interfaces there are",
     })?;
-    let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
+    behind(&host, namespaces)?.ok_or_else(|| Error::NoVeth { name: name.to_string() })
+}
+
+/// The same, of an interface that was found; `None` if nobody is behind it.
+pub fn behind(host: &LinkInfo, namespaces: &Namespaces) -> Result<Option<Container>> {
+    let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Ok(None) };
     let unreachable = || Error::Unreachable { ifname: host.name.clone() };
-    let netns = namespaces.by_nsid(&own, nsid)?.ok_or_else(unreachable)?;
+    let netns = namespaces.by_nsid(&*namespaces.own()?, nsid)?.ok_or_else(unreachable)?;
     let inside = Interface { netns: netns.inode(), ifindex: peer, name: String::new() };
-    let found = attachment_at(&inside, namespaces)?.ok_or_else(no_veth)?;
-    Ok(Container { name: name.to_string(), attachments: vec![found] })
+    let found = attachment_at(&inside, namespaces)?;
+    let name = Name::Veth(host.name.clone()).to_string();
+    Ok(found.map(|found| Container { name, attachments: vec![found] }))
+}
+
+/// The bridge of this name in the caller's own namespace.
+pub fn bridge_named(name: &str, namespaces: &Namespaces) -> Result<Interface> {
+    let own = namespaces.own()?;
+    let found = namespaces.rtnl(&own)?.link(name)?;
+    let found = found.filter(|link| link.kind.as_deref() == Some("bridge"));
+    found
+        .map(|link| interface(&own, &link))
+        .ok_or_else(|| Error::NoSuchBridge { name: name.into() })
+}
+
+/// The host sides of veths that are ports of this bridge of the caller's own namespace.
+pub fn ports(bridge: &Interface, namespaces: &Namespaces) -> Result<Vec<LinkInfo>> {
+    let mut links = namespaces.rtnl(&*namespaces.own()?)?.links()?;
+    links
+        .retain(|link| link.master == Some(bridge.ifindex) && link.kind.as_deref() == Some("veth"));
+    Ok(links)
 }
 
 /// The veth with this container's end; `None` if it is gone.

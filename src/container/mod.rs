@@ -6,7 +6,7 @@ mod interface;
 mod name;
 mod namespaces;
 
-pub use find::{Attachment, Bridge, Container, attachment_at, find};
+pub use find::{Attachment, Bridge, Container, attachment_at, behind, bridge_named, find, ports};
 pub use interface::{Interface, Mac};
 pub use name::Name;
 pub use namespaces::Namespaces;

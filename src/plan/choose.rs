@@ -15,7 +15,16 @@ pub struct Chosen<'a> {
 
 /// The one bridge that all containers are on. With `force` also if the kernel's own path keeps them apart.
 pub fn choose<'a>(containers: &'a [Container], force: bool, ground: Ground) -> Result<Chosen<'a>> {
-    let bridge = shared_bridge(containers)?;
+    choose_on(shared_bridge(containers)?, containers, force, ground)
+}
+
+/// The same, where the bridge is known; there may be no containers.
+pub fn choose_on<'a>(
+    bridge: Interface,
+    containers: &'a [Container],
+    force: bool,
+    ground: Ground,
+) -> Result<Chosen<'a>> {
     if !force && ground.is_own(&bridge)? && docker::isolates(&bridge.name)? {
         return Err(Error::NotAllowed {
             name: bridge.name,
@@ -99,14 +108,10 @@ fn the_one_on<'a>(container: &'a Container, bridge: &Interface) -> Result<&'a At
 /// What the bridge would not carry is not joined behind its back.
 fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<()> {
     let refused = |why| Err(Error::NotAllowed { name: name.into(), why });
-    if !attachment.host_link.up || !attachment.inside_link.up {
-        return refused("its veth is down: `ip link set IFNAME up` on both ends");
-    }
-    if attachment.addresses.is_empty() {
-        return refused("it has no IP address yet: give it one, then run up again");
+    if let Some(why) = not_ready(attachment) {
+        return refused(why);
     }
     match &attachment.bridge {
-        Some(bridge) if !bridge.up => refused("its bridge is down: `ip link set BRIDGE up`"),
         Some(bridge) if bridge.isolated && !force => {
             refused("its port is isolated on the bridge: --force joins it all the same")
         }
@@ -115,4 +120,16 @@ fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<(
         ),
         _ => Ok(()),
     }
+}
+
+/// Why it can't take part in anything yet, if so.
+pub fn not_ready(attachment: &Attachment) -> Option<&'static str> {
+    if !attachment.host_link.up || !attachment.inside_link.up {
+        return Some("its veth is down: `ip link set IFNAME up` on both ends");
+    }
+    if attachment.addresses.is_empty() {
+        return Some("it has no IP address yet: give it one, then run up again");
+    }
+    let down = attachment.bridge.as_ref().is_some_and(|bridge| !bridge.up);
+    down.then_some("its bridge is down: `ip link set BRIDGE up`")
 }

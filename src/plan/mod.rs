@@ -24,13 +24,14 @@ pub mod way;
 mod wish;
 
 pub use carry::carry_out;
+pub use choose::{choose_on, not_ready};
 pub use down::down;
 pub use fact::{Action, Fact, Sense};
 pub use ground::Ground;
 pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
-pub use up::{br_netfilter, up};
+pub use up::{br_netfilter, join, up};
 pub use way::Wishes;
 
 use serde::Serialize;

@@ -57,7 +57,8 @@ pub struct Place {
     path: PathBuf,
     /// Inode number of the namespace of the bridge and the host's end.
     pub netns: u64,
-    bridge: u32,
+    /// Index of the bridge there.
+    pub bridge: u32,
     /// The index of the host's end.
     pub host: u32,
 }

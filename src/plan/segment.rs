@@ -13,6 +13,8 @@ use crate::container::Interface;
 pub const PINS: &str = "/sys/fs/bpf/xhop";
 /// The one folder for records and the lock.
 pub const RUN: &str = "/run/xhop";
+/// Locked while `xhop watch` runs.
+pub const WATCH: &str = "/run/xhop/watch";
 /// How the file is called that is there while something is being changed.
 pub const UNFINISHED: &str = "unfinished";
 

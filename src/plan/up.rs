@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::carry::holds;
-use super::choose::choose;
+use super::choose::{Chosen, choose};
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::jumbo;
@@ -26,10 +26,23 @@ pub fn up(
     ground: Ground,
 ) -> Result<Plan> {
     let chosen = choose(containers, wishes.force, ground)?;
+    join(&chosen, &HashSet::new(), wishes, places, ground)
+}
+
+/// The same, of those who are chosen. Who is joined already, and not chosen, is looked at only if something
+/// tells that he is not as he was, or if the index of his host's end is among the `doubted`.
+pub fn join(
+    chosen: &Chosen,
+    doubted: &HashSet<u32>,
+    wishes: Wishes,
+    places: &[Place],
+    ground: Ground,
+) -> Result<Plan> {
     let segment = &chosen.segment;
     let named: HashSet<_> =
         chosen.attachments.iter().map(|(_, a)| (a.host.netns, a.host.ifindex)).collect();
-    let sound = sound(segment, ground)?;
+    let mut sound = sound(segment, ground)?;
+    sound.retain(|host| !doubted.contains(host));
     // What has been on this bridge, and what is named now wherever it has been.
     let mut found = Found { live: Vec::new(), dead: Vec::new() };
     let (mut others, mut doubtful) = (BTreeMap::new(), Vec::new());
@@ -72,12 +85,15 @@ pub fn up(
     changed.retain(|member| !wished.contains(member));
     let left = |list: &[Member], place: &Place| list.iter().any(|member| place.is_for(member));
     let stands = |on: &Segment, place: &Place| place.is_on(on) && !left(&dead, place);
+    // They may all be gone, if nobody is named.
+    let lives = !wished.is_empty() || !others.is_empty();
+    let lives = |on: &Segment| lives && on == segment;
     let after = |on: &Segment| {
-        on == segment || places.iter().any(|place| stands(on, place) && !left(&changed, place))
+        lives(on) || places.iter().any(|place| stands(on, place) && !left(&changed, place))
     };
     let staying: Vec<&Member> = wished.iter().chain(&kin).collect();
     let mut actions = down::take_out(&changed, &after, &staying, false, ground)?;
-    let before = |on: &Segment| on == segment || places.iter().any(|place| stands(on, place));
+    let before = |on: &Segment| lives(on) || places.iter().any(|place| stands(on, place));
     let still: Vec<&Member> = staying.iter().copied().chain(&changed).collect();
     let clear = down::take_out(&dead, &before, &still, false, ground)?;
     // What holds now holds no more once it is taken back.

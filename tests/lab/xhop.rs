@@ -11,8 +11,12 @@ use super::{Container, Lab, Output, Where, raw};
 impl Lab {
     /// The arguments that join these, by the laboratory's datapath if it has one.
     pub fn up_args<'a>(&self, args: &[&'a str]) -> Vec<&'a str> {
-        let by = self.by.map(|by| ["--datapath", by]);
-        ["up"].iter().chain(args).chain(by.iter().flatten()).copied().collect()
+        [&["up"], args, &self.by_args()].concat()
+    }
+
+    /// The option that says by which datapath, if the laboratory has one.
+    pub fn by_args(&self) -> Vec<&'static str> {
+        self.by.map(|by| ["--datapath", by]).iter().flatten().copied().collect()
     }
 
     /// Joins these, by the laboratory's datapath if it has one.

@@ -1,0 +1,120 @@
+//! `xhop watch`: joins who comes to a bridge, takes out who goes, and mends what others have changed.
+
+mod round;
+mod tell;
+
+use std::fs::{self, File};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
+use self::round::Watch;
+use self::tell::Teller;
+use super::up::Join;
+use super::{need_privileges, unread};
+use crate::plan::segment::WATCH;
+use crate::sys::bpffs;
+use crate::sys::netlink::{Change, Monitor};
+use crate::sys::netns::{self, Netns};
+use crate::sys::notify::Supervisor;
+use crate::sys::signal::PutOff;
+use crate::{Error, Result};
+
+/// What to watch.
+#[derive(clap::Args, Debug)]
+pub struct Args {
+    /// A bridge; may be given several times [default: all bridges of this namespace].
+    #[arg(long = "bridge", value_name = "IFNAME")]
+    bridges: Vec<String>,
+    /// How who comes is joined. Who is joined already stays joined as he is.
+    #[command(flatten)]
+    join: Join,
+    /// Take all of them out when it ends; else they stay joined.
+    #[arg(long)]
+    down_on_exit: bool,
+    /// Print a JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<()> {
+    need_privileges()?;
+    let put_off = PutOff::begin()?;
+    let ended = put_off.descriptor()?;
+    let supervisor = Supervisor::find()?;
+    netns::allow_descriptors();
+    let _only = only_one()?;
+    // From here on nothing is missed.
+    let monitor = Monitor::open(&Netns::current()?)?;
+    let mut watch = Watch::new(args.bridges, args.join, Teller { json: args.json });
+    let mut changes = vec![Change::Lost];
+    let mut ready = false;
+    loop {
+        let next = watch.round(&mut changes)?;
+        if !ready && changes.is_empty() {
+            supervisor.tell("READY=1");
+            ready = true;
+        }
+        supervisor.tell("WATCHDOG=1");
+        let fds = [monitor.as_fd(), ended.as_fd()];
+        let [_, over] = wait(fds, earlier(next, supervisor.watchdog))?;
+        if over || unread() {
+            break;
+        }
+        changes.extend(monitor.changes()?);
+    }
+    supervisor.tell("STOPPING=1");
+    if args.down_on_exit {
+        watch.take_all_out()?;
+    }
+    Ok(())
+}
+
+/// Until something is to be done again; and until somebody wants a sign of life.
+fn earlier(next: Option<Instant>, watchdog: Option<Duration>) -> Option<Duration> {
+    let next = next.map(|next| next.saturating_duration_since(Instant::now()));
+    next.into_iter().chain(watchdog).min()
+}
+
+/// Waits until one of them is readable, for at most this long. Says which are.
+fn wait<const N: usize>(
+    fds: [std::os::fd::BorrowedFd; N],
+    limit: Option<Duration>,
+) -> Result<[bool; N]> {
+    let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    // A millisecond late rather than early, and again and again.
+    let limit = limit.map(|limit| limit + Duration::from_millis(1));
+    let limit = match limit.map(PollTimeout::try_from) {
+        Some(limit) => limit.unwrap_or(PollTimeout::MAX),
+        None => PollTimeout::NONE,
+    };
+    match poll(&mut fds, limit) {
+        Ok(_) | Err(Errno::EINTR) => Ok(fds.map(|fd| fd.any().unwrap_or(true))),
+        Err(errno) => Err(Error::sys("poll", "this process")(errno)),
+    }
+}
+
+/// The file that says that it runs; gone when it ends.
+struct OnlyOne(#[allow(dead_code, reason = "the lock is held while it lives")] Flock<File>);
+
+/// Two would undo each other's work.
+fn only_one() -> Result<OnlyOne> {
+    bpffs::create_dir(Path::new(WATCH).parent().unwrap_or(Path::new("/")))?;
+    let file = File::create(WATCH).map_err(Error::io(WATCH))?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok(OnlyOne(lock)),
+        Err((_, Errno::EWOULDBLOCK)) => Err(Error::Watched),
+        Err((_, errno)) => Err(Error::io(WATCH)(errno.into())),
+    }
+}
+
+impl Drop for OnlyOne {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(WATCH);
+    }
+}

@@ -1,0 +1,326 @@
+//! One look at the watched bridges: who has come, who has gone, and who is not as he was. Whatever happens to
+//! one container keeps no other from being joined.
+
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use super::tell::{Event, Teller};
+use crate::cmd::lock_now;
+use crate::cmd::up::Join;
+use crate::container::{Container, Interface, Namespaces, behind};
+use crate::plan::{
+    Ground, Member, Plan, Sense, carry_out, choose_on, down, join, not_ready, record,
+};
+use crate::sys::netlink::{Change, LinkInfo};
+use crate::{Error, Result};
+
+/// How soon somebody is tried again with whom something is wrong: twice as late each time.
+const SOON: Duration = Duration::from_millis(200);
+/// And at the latest.
+const LATE: Duration = Duration::from_secs(60);
+/// How soon it is looked whether another command is through.
+const BUSY: Duration = Duration::from_millis(20);
+
+/// The bridges that are watched.
+pub struct Watch {
+    /// By name; all if there are none.
+    bridges: Vec<String>,
+    join: Join,
+    teller: Teller,
+    /// Whom to leave in peace for a while, by the index of the host's end.
+    held: HashMap<u32, Held>,
+    /// Who is ready, and alone on his bridge.
+    alone: HashSet<u32>,
+    /// The warnings that were told.
+    warned: HashSet<String>,
+}
+
+/// Somebody who could not be joined, or had to be mended.
+struct Held {
+    until: Instant,
+    step: Duration,
+    /// Whether there is something to do then.
+    due: bool,
+    /// What was told of him last.
+    told: String,
+}
+
+/// Somebody to look at.
+#[derive(Clone)]
+struct Candidate {
+    host: u32,
+    /// Who it is, if he is not joined yet.
+    container: Option<Container>,
+}
+
+/// What a look is about.
+struct Look<'a> {
+    bridge: Interface,
+    ground: Ground<'a>,
+    begun: Instant,
+}
+
+impl Watch {
+    /// Nothing is known yet.
+    pub fn new(bridges: Vec<String>, join: Join, teller: Teller) -> Self {
+        let (held, alone, warned) = Default::default();
+        Self { bridges, join, teller, held, alone, warned }
+    }
+
+    /// Looks at what has changed, and takes it from `changes`. Gives when to look again though nothing changes.
+    pub fn round(&mut self, changes: &mut Vec<Change>) -> Result<Option<Instant>> {
+        let begun = Instant::now();
+        let Some(_lock) = lock_now()? else { return Ok(Some(begun + BUSY)) };
+        let namespaces = Namespaces::find()?;
+        let own = namespaces.own()?;
+        let links = namespaces.rtnl(&own)?.links()?;
+        let changed: HashSet<Change> = changes.drain(..).collect();
+        self.forget(&links);
+        self.take_out_the_lost(&links, &namespaces, begun)?;
+        for link in links.iter().filter(|link| link.kind.as_deref() == Some("bridge")) {
+            if self.bridges.is_empty() || self.bridges.contains(&link.name) {
+                let bridge = Interface {
+                    netns: own.inode(),
+                    ifindex: link.ifindex,
+                    name: link.name.clone(),
+                };
+                let look = Look { bridge, ground: Ground::new(&namespaces), begun };
+                self.look(&look, link, &links, &changed, &namespaces)?;
+            }
+        }
+        Ok(self.held.values().filter(|held| held.due).map(|held| held.until).min())
+    }
+
+    /// Takes out all who are joined on the watched bridges.
+    pub fn take_all_out(&self) -> Result<()> {
+        let _lock = super::super::lock(false)?;
+        let namespaces = Namespaces::find()?;
+        let own = namespaces.own()?.inode();
+        let members = record::all()?;
+        let watched = |member: &&Member| {
+            let bridge = &member.segment.bridge;
+            let named = self.bridges.is_empty() || self.bridges.contains(&bridge.name);
+            bridge.netns == own && named
+        };
+        let leaving: Vec<Member> = members.iter().filter(watched).cloned().collect();
+        let ground = Ground::new(&namespaces);
+        carry_out(&down(&leaving, &members, ground)?, ground).map(drop)
+    }
+
+    /// What is known of interfaces that are gone.
+    fn forget(&mut self, links: &[LinkInfo]) {
+        let there: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+        self.alone.retain(|host| there.contains(host));
+        let now = Instant::now();
+        self.held
+            .retain(|host, held| there.contains(host) && (held.due || now < held.until + LATE));
+    }
+
+    /// Takes out who is not on the bridge any more that he was joined on.
+    fn take_out_the_lost(
+        &mut self,
+        links: &[LinkInfo],
+        namespaces: &Namespaces,
+        begun: Instant,
+    ) -> Result<()> {
+        let own = namespaces.own()?.inode();
+        let mut lost = Vec::new();
+        for place in record::places()?.into_iter().filter(|place| place.netns == own) {
+            let port = links.iter().find(|link| link.ifindex == place.host);
+            let stays = port.is_some_and(|port| {
+                let isolated = port.isolated == Some(true) && !self.join.force;
+                port.master == Some(place.bridge) && !isolated
+            });
+            if !stays {
+                lost.push(place.read()?);
+            }
+        }
+        lost.retain(|member| {
+            self.bridges.is_empty() || self.bridges.contains(&member.segment.bridge.name)
+        });
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let ground = Ground::new(namespaces);
+        let done = down(&lost, &record::all()?, ground).and_then(|plan| carry_out(&plan, ground));
+        for member in &lost {
+            let bridge = &member.segment.bridge.name;
+            match &done {
+                Ok(_) => self.tell("left", bridge, &member.name, None, Some(begun)),
+                Err(error) => self.hold(member.host.ifindex, bridge, &member.name, error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at one bridge.
+    fn look(
+        &mut self,
+        look: &Look,
+        bridge: &LinkInfo,
+        links: &[LinkInfo],
+        changed: &HashSet<Change>,
+        namespaces: &Namespaces,
+    ) -> Result<()> {
+        let is_port = |link: &&LinkInfo| {
+            link.master == Some(bridge.ifindex) && link.kind.as_deref() == Some("veth")
+        };
+        let joined: HashSet<u32> = record::places()?
+            .iter()
+            .filter(|place| (place.netns, place.bridge) == (look.bridge.netns, bridge.ifindex))
+            .map(|place| place.host)
+            .collect();
+        let all =
+            changed.contains(&Change::Lost) || changed.contains(&Change::Here(bridge.ifindex));
+        let mut candidates = Vec::new();
+        for port in links.iter().filter(is_port) {
+            let there = port.link_netnsid.map(Change::There);
+            let changed = all
+                || changed.contains(&Change::Here(port.ifindex))
+                || there.is_some_and(|there| changed.contains(&there));
+            if !self.is_due(port.ifindex, changed) {
+                continue;
+            }
+            match joined.contains(&port.ifindex) {
+                true => candidates.push(Candidate { host: port.ifindex, container: None }),
+                // It may be gone by now, or not yet there.
+                false => match behind(port, namespaces) {
+                    Ok(Some(container)) if container.attachments.iter().all(ready) => {
+                        candidates
+                            .push(Candidate { host: port.ifindex, container: Some(container) });
+                    }
+                    Ok(_) => {}
+                    Err(error) => self.hold(port.ifindex, &bridge.name, &port.name, &error),
+                },
+            }
+        }
+        if candidates.iter().all(|candidate| self.alone.contains(&candidate.host)) {
+            return Ok(());
+        }
+        let failed = self.join(look, &candidates);
+        // Who was alone because of somebody with whom something is wrong.
+        let alone: Vec<Candidate> =
+            candidates.into_iter().filter(|one| self.alone.contains(&one.host)).collect();
+        if failed && alone.len() > 1 {
+            self.join(look, &alone);
+        }
+        Ok(())
+    }
+
+    /// Whether this port is to be looked at now.
+    fn is_due(&mut self, host: u32, changed: bool) -> bool {
+        let due = changed || self.alone.contains(&host);
+        match self.held.get_mut(&host) {
+            Some(held) if Instant::now() < held.until => {
+                held.due |= changed;
+                false
+            }
+            Some(held) => due || std::mem::take(&mut held.due),
+            None => due,
+        }
+    }
+
+    /// Joins as many of them as can be. Says whether something was wrong with somebody.
+    fn join(&mut self, look: &Look, candidates: &[Candidate]) -> bool {
+        let bridge = look.bridge.name.as_str();
+        match (self.try_to_join(look, candidates), candidates) {
+            (Ok(plan), _) => {
+                self.done(look, candidates, &plan);
+                false
+            }
+            (Err(Error::Alone { .. }), _) => {
+                self.alone.extend(candidates.iter().map(|candidate| candidate.host));
+                false
+            }
+            (Err(error), [one]) => {
+                self.alone.remove(&one.host);
+                let name = one.container.as_ref().map_or("", |container| &container.name);
+                self.hold(one.host, bridge, name, &error);
+                true
+            }
+            (Err(_), several) => {
+                let (some, others) = several.split_at(several.len() / 2);
+                self.join(look, some) | self.join(look, others)
+            }
+        }
+    }
+
+    fn try_to_join(&self, look: &Look, candidates: &[Candidate]) -> Result<Plan> {
+        let containers: Vec<Container> =
+            candidates.iter().filter_map(|candidate| candidate.container.clone()).collect();
+        let doubted = candidates.iter().map(|candidate| candidate.host).collect();
+        let chosen = choose_on(look.bridge.clone(), &containers, self.join.force, look.ground)?;
+        let places = record::places()?;
+        let mut plan = join(&chosen, &doubted, self.join.wishes(), &places, look.ground)?;
+        plan.warnings.extend(carry_out(&plan, look.ground)?);
+        Ok(plan)
+    }
+
+    /// Tells what was done.
+    fn done(&mut self, look: &Look, candidates: &[Candidate], plan: &Plan) {
+        let bridge = look.bridge.name.as_str();
+        for warning in &plan.warnings {
+            if self.warned.insert(warning.clone()) {
+                self.tell("warning", bridge, "", Some(warning), None);
+            }
+        }
+        for member in plan.left_out() {
+            self.tell("left", bridge, &member.name, None, Some(look.begun));
+        }
+        let made: Vec<_> =
+            plan.actions.iter().filter(|action| action.sense == Sense::Make).collect();
+        for candidate in candidates {
+            self.alone.remove(&candidate.host);
+            match &candidate.container {
+                Some(container) => {
+                    self.held.remove(&candidate.host);
+                    self.tell("joined", bridge, &container.name, None, Some(look.begun));
+                }
+                // Whoever changes it again and again is not to keep us busy.
+                None if !made.is_empty() => self.hold_off(candidate.host, false),
+                None => {}
+            }
+        }
+        if candidates.iter().all(|candidate| candidate.container.is_none()) {
+            for action in made {
+                self.tell("mended", bridge, "", Some(&action.to_string()), None);
+            }
+        }
+    }
+
+    /// Tries again later; tells what is wrong if it still is then, once: a container that ends takes its time.
+    fn hold(&mut self, host: u32, bridge: &str, name: &str, error: &Error) {
+        let text = error.to_string();
+        let first = !self.held.contains_key(&host);
+        self.hold_off(host, true);
+        let Some(held) = self.held.get_mut(&host).filter(|_| !first) else { return };
+        if std::mem::replace(&mut held.told, text.clone()) != text {
+            self.tell("failed", bridge, name, Some(&text), None);
+        }
+    }
+
+    fn hold_off(&mut self, host: u32, due: bool) {
+        let now = Instant::now();
+        let held = self.held.entry(host);
+        let held = held.or_insert(Held { until: now, step: SOON, due, told: String::new() });
+        (held.until, held.due) = (now + held.step, due);
+        held.step = (held.step * 2).min(LATE);
+    }
+
+    fn tell(
+        &self,
+        event: &'static str,
+        bridge: &str,
+        container: &str,
+        what: Option<&str>,
+        begun: Option<Instant>,
+    ) {
+        let container = Some(container).filter(|name| !name.is_empty());
+        let milliseconds = begun.map(|begun| begun.elapsed().as_millis() as u64);
+        self.teller.tell(&Event { event, bridge, container, what, milliseconds });
+    }
+}
+
+fn ready(attachment: &crate::container::Attachment) -> bool {
+    not_ready(attachment).is_none()
+}
