@@ -146,7 +146,7 @@ fn frames_arrive_in_each_way() {
             );
             assert_eq!(way["samples"], serde_json::json!([way["median"]]), "{way}");
             assert!(way["median"].as_u64().is_some_and(|n| n > 10_000), "{way}");
-            // What goes nowhere costs a tenth; a run that waits for RCU takes more than half of the bridge's time.
+            // What goes nowhere costs less than a tenth of it, unless each run waits for RCU.
             let ratio = way["percent_of_bridge"].as_u64().expect("a number");
             assert!(way["way"] != "bridge" || ratio == 100, "{way}");
             assert!(way["way"] != direct[2] || ratio > 250, "{way}");
