@@ -136,7 +136,8 @@ fn frames_arrive_in_each_way() {
         assert_eq!((&answer["frame_bytes"], &answer["unit"]), (&64.into(), &"1/s".into()));
         let filtered = fs::exists("/proc/sys/net/bridge/bridge-nf-call-iptables").expect("a path");
         let filtered: &[&str] = if filtered { &["bridge, br_netfilter"] } else { &[] };
-        let ways = [&["bridge"], filtered, &["native/complete", "native/offload-off"]].concat();
+        let direct = ["native/complete", "native/offload-off", "made, dropped there"];
+        let ways = [&["bridge"], filtered, &direct].concat();
         for way in names(&answer["ways"], "way", &ways) {
             // All but what is lost on the way, in each: what is made is not counted for what arrives.
             assert!(
@@ -145,7 +146,10 @@ fn frames_arrive_in_each_way() {
             );
             assert_eq!(way["samples"], serde_json::json!([way["median"]]), "{way}");
             assert!(way["median"].as_u64().is_some_and(|n| n > 10_000), "{way}");
-            assert!(way["way"] != "bridge" || way["percent_of_bridge"] == 100, "{way}");
+            // What goes nowhere costs less than a tenth of it, unless each run waits for RCU.
+            let ratio = way["percent_of_bridge"].as_u64().expect("a number");
+            assert!(way["way"] != "bridge" || ratio == 100, "{way}");
+            assert!(way["way"] != direct[2] || ratio > 250, "{way}");
         }
         let shown = lab.xhop(&["bench", "--frames", "--rounds", "1"]);
         for word in ways.iter().chain(&["M/s", "1.00", "64 bytes"]) {

@@ -28,8 +28,8 @@ use crate::{Error, Result};
 const ROUNDS: u32 = 6;
 /// `--checksum` takes milliseconds.
 const CHECKSUM_ROUNDS: u32 = 15;
-/// `--frames`: as often for each of its four ways.
-const FRAMES_ROUNDS: u32 = 8;
+/// `--frames`: as often for each of its five ways.
+const FRAMES_ROUNDS: u32 = 10;
 /// `--scale` takes half a minute for each.
 const SCALE_ROUNDS: u32 = 3;
 /// What it takes besides the measurements, for each way and round.
@@ -70,7 +70,7 @@ pub struct Args {
     /// Join no more than so many.
     #[arg(long, default_value_t = 1000, requires = "scale", value_parser = clap::value_parser!(u32).range(2..=1000))]
     containers: u32,
-    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15, with --frames 8,
+    /// How often each is measured, in turn; medians are shown [default: 6, with --checksum 15, with --frames 10,
     /// with --scale 3].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
