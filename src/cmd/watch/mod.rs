@@ -58,6 +58,7 @@ pub fn run(args: Args) -> Result<()> {
         let next = watch.round(&mut changes)?;
         if !ready && changes.is_empty() {
             supervisor.tell("READY=1");
+            watch.tell_watching();
             ready = true;
         }
         supervisor.tell("WATCHDOG=1");

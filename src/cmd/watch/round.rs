@@ -18,6 +18,10 @@ use crate::{Error, Result};
 const SOON: Duration = Duration::from_millis(200);
 /// And at the latest.
 const LATE: Duration = Duration::from_secs(60);
+/// How long something may be wrong before it is told: a container takes its time to come and to go.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How often somebody may change, or be changed, before he has to wait.
+const FREE: u32 = 8;
 /// How soon it is looked whether another command is through.
 const BUSY: Duration = Duration::from_millis(20);
 
@@ -37,12 +41,22 @@ pub struct Watch {
 
 /// Somebody who could not be joined, or had to be mended.
 struct Held {
+    since: Instant,
     until: Instant,
     step: Duration,
     /// Whether there is something to do then.
     due: bool,
+    /// How often he was mended.
+    mended: u32,
     /// What was told of him last.
     told: String,
+}
+
+impl Held {
+    fn put_off(&mut self) {
+        self.until = Instant::now() + self.step;
+        self.step = (self.step * 2).min(LATE);
+    }
 }
 
 /// Somebody to look at.
@@ -105,6 +119,14 @@ impl Watch {
         let leaving: Vec<Member> = members.iter().filter(watched).cloned().collect();
         let ground = Ground::new(&namespaces);
         carry_out(&down(&leaving, &members, ground)?, ground).map(drop)
+    }
+
+    /// Tells that all who can be are joined, and that it goes on.
+    pub fn tell_watching(&self) {
+        let all = ["all bridges".to_owned()];
+        for bridge in if self.bridges.is_empty() { &all[..] } else { &self.bridges } {
+            self.tell("watching", bridge, "", None, None);
+        }
     }
 
     /// What is known of interfaces that are gone.
@@ -267,8 +289,8 @@ impl Watch {
         for member in plan.left_out() {
             self.tell("left", bridge, &member.name, None, Some(look.begun));
         }
-        let made: Vec<_> =
-            plan.actions.iter().filter(|action| action.sense == Sense::Make).collect();
+        let made = plan.actions.iter().filter(|action| action.sense == Sense::Make);
+        let made: Vec<String> = made.map(ToString::to_string).collect();
         for candidate in candidates {
             self.alone.remove(&candidate.host);
             match &candidate.container {
@@ -277,34 +299,39 @@ impl Watch {
                     self.tell("joined", bridge, &container.name, None, Some(look.begun));
                 }
                 // Whoever changes it again and again is not to keep us busy.
-                None if !made.is_empty() => self.hold_off(candidate.host, false),
+                None if !made.is_empty() => {
+                    let held = self.held(candidate.host);
+                    held.mended += 1;
+                    if held.mended > FREE {
+                        held.put_off();
+                    }
+                }
                 None => {}
             }
         }
-        if candidates.iter().all(|candidate| candidate.container.is_none()) {
-            for action in made {
-                self.tell("mended", bridge, "", Some(&action.to_string()), None);
-            }
+        let alike = candidates.iter().all(|candidate| candidate.container.is_none());
+        if alike && !made.is_empty() {
+            self.tell("mended", bridge, "", Some(&made.join("; ")), Some(look.begun));
         }
     }
 
-    /// Tries again later; tells what is wrong if it still is then, once: a container that ends takes its time.
+    /// Tries again later; tells what is wrong if it has been for a while, once.
     fn hold(&mut self, host: u32, bridge: &str, name: &str, error: &Error) {
         let text = error.to_string();
-        let first = !self.held.contains_key(&host);
-        self.hold_off(host, true);
-        let Some(held) = self.held.get_mut(&host).filter(|_| !first) else { return };
-        if std::mem::replace(&mut held.told, text.clone()) != text {
+        let held = self.held(host);
+        held.due = true;
+        held.put_off();
+        if held.since.elapsed() > PATIENCE && held.told != text {
+            held.told.clone_from(&text);
             self.tell("failed", bridge, name, Some(&text), None);
         }
     }
 
-    fn hold_off(&mut self, host: u32, due: bool) {
+    fn held(&mut self, host: u32) -> &mut Held {
         let now = Instant::now();
-        let held = self.held.entry(host);
-        let held = held.or_insert(Held { until: now, step: SOON, due, told: String::new() });
-        (held.until, held.due) = (now + held.step, due);
-        held.step = (held.step * 2).min(LATE);
+        let (due, mended, told) = Default::default();
+        let new = Held { since: now, until: now, step: SOON, due, mended, told };
+        self.held.entry(host).or_insert(new)
     }
 
     fn tell(

@@ -14,7 +14,7 @@ pub struct Teller {
 /// Something that was done, or was not.
 #[derive(Serialize)]
 pub struct Event<'a> {
-    /// `joined`, `left`, `mended`, `failed` or `warning`
+    /// `watching`, `joined`, `left`, `mended`, `failed` or `warning`
     pub event: &'static str,
     /// The bridge's name.
     pub bridge: &'a str,
