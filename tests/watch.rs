@@ -5,7 +5,7 @@ mod lab;
 use std::time::Duration;
 
 use lab::audit::clean;
-use lab::{Bridge, Container, Lab, Running, Where, XHOP, lab, lab_by_each, wait_until};
+use lab::{Bridge, Container, Lab, Running, Where, XHOP, lab, lab_by_each, lab_with, wait_until};
 use nix::sys::signal::Signal;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -328,5 +328,38 @@ fn two_hundred_come_and_go() {
         assert!(rss[3] <= rss[0] + 512, "memory is flat: {rss:?} kB");
         assert_eq!(complaints(&watch), "");
         hop(lab, &bridge, &a, &b);
+    });
+}
+
+/// The capabilities that the unit leaves it, in the words of setpriv(1).
+fn unit_capabilities() -> String {
+    let unit = include_str!("../share/systemd/xhop-watch.service");
+    let set = unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet="));
+    let names = set.expect("the set").split(' ').map(|name| name.to_lowercase());
+    names.fold("-all".into(), |all, name| format!("{all},+{}", name.trim_start_matches("cap_")))
+}
+
+#[test]
+fn what_the_unit_leaves_it_is_enough() {
+    lab_by_each("what_the_unit_leaves_it_is_enough", &["setpriv"], |lab| {
+        let bridge = bridge(lab);
+        let [a, b] = two(&bridge);
+        let set = format!("--bounding-set={}", unit_capabilities());
+        let bound = ["setpriv", "--no-new-privs", "--inh-caps=-all", &set, XHOP, "watch"];
+        let watch = lab.spawn_in(Where::Own, &[&bound, &lab.by_args()[..]].concat());
+        are_up(lab, &watch, &["veth-a", "veth-b"]);
+        hop(lab, &bridge, &a, &b);
+        // And that others are told that it runs.
+        let down = lab.xhop(&["down", "netns:a"]);
+        assert!(down.stderr.contains("xhop watch runs"), "{down}");
+    });
+}
+
+#[test]
+fn without_broadcast_it_says_what_it_needs() {
+    lab_with("without_broadcast_it_says_what_it_needs", &["setpriv"], |lab| {
+        let bound = ["setpriv", "--inh-caps=-all", "--bounding-set=-net_broadcast", XHOP, "watch"];
+        let refused = lab.run_in(Where::Own, &bound);
+        lab::assert_one_line(&refused, &["CAP_NET_BROADCAST"]);
     });
 }

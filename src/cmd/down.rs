@@ -1,6 +1,6 @@
 //! `xhop down`: takes containers out again.
 
-use super::{execute, lock, need_privileges};
+use super::{execute, lock, need_privileges, watch};
 use crate::container::{Name, Namespaces, find};
 use crate::plan::{Ground, Member, down, record};
 use crate::{Error, Result};
@@ -33,7 +33,11 @@ pub fn run(args: Args) -> Result<()> {
         false => named(&args.containers, &members, &namespaces)?,
     };
     let ground = Ground::new(&namespaces);
-    let plan = down(&leaving, &members, ground)?;
+    let mut plan = down(&leaving, &members, ground)?;
+    if watch::runs() {
+        plan.warnings
+            .push("xhop watch runs, and joins again who is on a bridge that it watches".into());
+    }
     execute(plan, ground, args.dry_run, args.json, "took out")
 }
 

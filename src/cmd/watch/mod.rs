@@ -5,7 +5,6 @@ mod tell;
 
 use std::fs::{self, File};
 use std::os::fd::AsFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use self::round::Watch;
 use self::tell::Teller;
 use super::up::Join;
 use super::{need_privileges, unread};
-use crate::plan::segment::WATCH;
+use crate::plan::segment::{RUN, WATCH};
 use crate::sys::bpffs;
 use crate::sys::netlink::{Change, Monitor};
 use crate::sys::netns::{self, Netns};
@@ -105,13 +104,19 @@ struct OnlyOne(#[allow(dead_code, reason = "the lock is held while it lives")] F
 
 /// Two would undo each other's work.
 fn only_one() -> Result<OnlyOne> {
-    bpffs::create_dir(Path::new(WATCH).parent().unwrap_or(Path::new("/")))?;
+    bpffs::create_dir(RUN.as_ref())?;
     let file = File::create(WATCH).map_err(Error::io(WATCH))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(lock) => Ok(OnlyOne(lock)),
         Err((_, Errno::EWOULDBLOCK)) => Err(Error::Watched),
         Err((_, errno)) => Err(Error::io(WATCH)(errno.into())),
     }
+}
+
+/// Whether somebody watches, and joins again whom others take out.
+pub fn runs() -> bool {
+    let Ok(file) = File::open(WATCH) else { return false };
+    matches!(Flock::lock(file, FlockArg::LockSharedNonblock), Err((_, Errno::EWOULDBLOCK)))
 }
 
 impl Drop for OnlyOne {

@@ -62,9 +62,9 @@ impl Monitor {
             let _ = socket.set_recv_buffer_size(ROOM);
             Ok(socket)
         };
-        let failed = |error: io::Error| {
-            let errno = Errno::from_raw(error.raw_os_error().unwrap_or(0));
-            Error::sys("NETLINK_LISTEN_ALL_NSID", netns.path().display())(errno)
+        let failed = |error: io::Error| match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
+            Errno::EPERM => Error::Privileges { missing: "CAP_NET_BROADCAST".into() },
+            errno => Error::sys("NETLINK_LISTEN_ALL_NSID", netns.path().display())(errno),
         };
         let socket = netns.run(open)?.map_err(failed)?;
         Ok(Self { socket, own: Rtnl::open_in(netns)?.nsid_of(netns)? })
