@@ -12,6 +12,7 @@ use super::{Lab, Output, Running, Where, space, wait_until};
 pub const TOOLS: &[&str] = &["dockerd", "containerd", "runc", "docker", "busybox", "tar"];
 
 const PATIENCE: Duration = Duration::from_secs(60);
+const SOCKET: &str = "--host=unix:///run/docker.sock";
 const IMAGE: &str = "xhop-lab";
 
 /// A Docker daemon where everyone looks for it: `/run/docker.sock`, `/run/docker`, docker0.
@@ -78,6 +79,17 @@ impl Docker<'_> {
         self.try_call(&[&["exec", name, "/bin/busybox"], argv].concat())
     }
 
+    /// Starts one of busybox's commands in a container.
+    pub fn start(&self, name: &str, argv: &[&str]) -> Running {
+        let docker = ["docker", SOCKET, "exec", name, "/bin/busybox"];
+        self.lab.spawn_in(Where::Own, &[&docker, argv].concat())
+    }
+
+    /// `docker network ...`
+    pub fn network(&self, args: &[&str]) {
+        self.call(&[&["network"], args].concat());
+    }
+
     /// The container's IPv4 address.
     pub fn address(&self, name: &str) -> String {
         self.inspect(name, "{{.NetworkSettings.IPAddress}}")
@@ -116,6 +128,6 @@ impl Docker<'_> {
     }
 
     fn try_call(&self, args: &[&str]) -> Output {
-        self.lab.run_in(Where::Own, &[&["docker", "--host=unix:///run/docker.sock"], args].concat())
+        self.lab.run_in(Where::Own, &[&["docker", SOCKET], args].concat())
     }
 }

@@ -1,0 +1,132 @@
+//! `xhop watch` beside a real Docker: containers that come, go, restart and change networks.
+
+mod lab;
+
+use std::time::Duration;
+
+use lab::{DOCKER_TOOLS, Docker, Lab, Running, Where, XHOP, counter, lab_with, wait_until};
+use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+const NAMES: [&str; 5] = ["one", "two", "three", "four", "five"];
+
+/// The member with this address, if it is up.
+fn member_at(lab: &Lab, address: &str) -> Option<Value> {
+    let has = |member: &Value| {
+        let addresses = member["addresses"].as_array().into_iter().flatten();
+        member["state"] == "up" && addresses.into_iter().any(|a| a == address)
+    };
+    lab.members().into_iter().find(has)
+}
+
+fn is_joined(lab: &Lab, docker: &Docker, watch: &Running, name: &str) {
+    let address = docker.address(name);
+    let what = format!("{name}, {address}, is joined");
+    wait_until(PATIENCE, &what, || {
+        member_at(lab, &address).is_some_and(|m| m["name"] == format!("docker:{name}"))
+    });
+    assert!(!watch.stderr().contains("failed"), "{}", watch.stderr());
+}
+
+/// A page from one to the other, which hops.
+fn hops(lab: &Lab, docker: &Docker, from: &str, to: &str) {
+    let [client, server] = [from, to].map(|name| docker.address(name));
+    let forwarded = || {
+        let member = member_at(lab, &client).unwrap_or_else(|| panic!("{from} is not joined"));
+        counter(&member, "forwarded", "packets")
+    };
+    // Docker announces a new address, and whoever asked before gets to know it; but in its time.
+    wait_until(PATIENCE, &format!("{to} answers {from}"), || {
+        docker.exec(from, &["ping", "-c", "1", "-W", "1", &server]).status.success()
+    });
+    let before = forwarded();
+    let url = format!("http://{server}/");
+    assert_eq!(docker.exec(from, &["wget", "-q", "-O", "-", &url]).ok(), format!("{to}\n"));
+    let after = forwarded();
+    assert!(after >= before + 5, "{from} to {to}: {before} {after}");
+}
+
+#[test]
+fn five_containers_come_and_go() {
+    lab_with("five_containers_come_and_go", DOCKER_TOOLS, |lab| {
+        let docker = lab.docker();
+        let watch = lab.spawn_in(Where::Own, &[XHOP, "watch"]);
+        for name in NAMES {
+            docker.run(name);
+        }
+        for name in NAMES {
+            is_joined(lab, &docker, &watch, name);
+        }
+        hops(lab, &docker, "one", "five");
+        hops(lab, &docker, "four", "two");
+
+        docker.restart("two");
+        is_joined(lab, &docker, &watch, "two");
+        hops(lab, &docker, "two", "three");
+
+        // The next one gets the address of the one that has gone.
+        let address = docker.address("three");
+        docker.remove("three");
+        wait_until(PATIENCE, "three is taken out", || member_at(lab, &address).is_none());
+        docker.run("six");
+        assert_eq!(docker.address("six"), address, "Docker gives it again");
+        is_joined(lab, &docker, &watch, "six");
+        hops(lab, &docker, "one", "six");
+
+        docker.network(&["disconnect", "bridge", "five"]);
+        wait_until(PATIENCE, "four are joined", || lab.members().len() == 4);
+        docker.network(&["connect", "bridge", "five"]);
+        is_joined(lab, &docker, &watch, "five");
+        hops(lab, &docker, "five", "six");
+
+        // A network of its own is another bridge; one that keeps its containers apart is none at all.
+        docker.network(&["create", "other"]);
+        docker.network(&["connect", "other", "one"]);
+        docker.network(&["connect", "other", "two"]);
+        wait_until(PATIENCE, "two are joined there too", || lab.members().len() == 7);
+        docker.network(&["create", "--opt=com.docker.network.bridge.enable_icc=false", "apart"]);
+        docker.network(&["connect", "apart", "four"]);
+        docker.network(&["connect", "apart", "six"]);
+        wait_until(PATIENCE, "it is told", || watch.stderr().contains("enable_icc=false"));
+        assert_eq!(lab.members().len(), 7);
+    });
+}
+
+#[test]
+fn cycles_under_load() {
+    lab_with("cycles_under_load", DOCKER_TOOLS, |lab| {
+        let docker = lab.docker();
+        let mut watch = lab.spawn_in(Where::Own, &[XHOP, "watch"]);
+        for name in ["one", "two", "three"] {
+            docker.run(name);
+        }
+        let server = docker.address("two");
+        // Page after page, while a third one comes and goes: none may fail.
+        let script = format!(
+            "n=0; while [ ! -e /stop ]; do wget -q -T 5 -O /page http://{server}/ || echo failed; \
+             n=$((n+1)); echo $n > /count; done; echo ended"
+        );
+        let load = docker.start("one", &["sh", "-c", &script]);
+        let cycles = if std::env::var_os("XHOP_THOROUGH").is_some() { 50 } else { 5 };
+        for _ in 0..cycles {
+            docker.restart("three");
+        }
+        is_joined(lab, &docker, &watch, "three");
+        docker.exec("one", &["touch", "/stop"]).ok();
+        let load = load.wait(PATIENCE);
+        assert_eq!(load.stdout, "ended\n", "{load}");
+        let count: u64 =
+            docker.exec("one", &["cat", "/count"]).ok().trim().parse().expect("a number");
+        println!("{count} pages in {cycles} cycles");
+        assert!(count > cycles, "{count}");
+        assert!(watch.alive());
+        hops(lab, &docker, "three", "one");
+        for name in ["one", "two", "three"] {
+            docker.remove(name);
+        }
+        wait_until(PATIENCE, "nothing is left", || lab.members().is_empty());
+        watch.signal(nix::sys::signal::Signal::SIGTERM);
+        watch.wait(PATIENCE);
+        assert_eq!(lab.own_files(), "");
+    });
+}
