@@ -31,6 +31,9 @@ pub struct Watch {
     bridges: Vec<String>,
     join: Join,
     teller: Teller,
+    /// What was seen of each bridge last: up, looking at VLAN tags. Of other changes its ports tell, and there
+    /// are many: each port that comes or goes changes its bridge.
+    seen: HashMap<u32, (bool, Option<bool>)>,
     /// Whom to leave in peace for a while, by the index of the host's end.
     held: HashMap<u32, Held>,
     /// Who is ready, and alone on his bridge.
@@ -77,8 +80,8 @@ struct Look<'a> {
 impl Watch {
     /// Nothing is known yet.
     pub fn new(bridges: Vec<String>, join: Join, teller: Teller) -> Self {
-        let (held, alone, warned) = Default::default();
-        Self { bridges, join, teller, held, alone, warned }
+        let (seen, held, alone, warned) = Default::default();
+        Self { bridges, join, teller, seen, held, alone, warned }
     }
 
     /// Looks at what has changed, and takes it from `changes`. Gives when to look again though nothing changes.
@@ -132,6 +135,7 @@ impl Watch {
     /// What is known of interfaces that are gone.
     fn forget(&mut self, links: &[LinkInfo]) {
         let there: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+        self.seen.retain(|bridge, _| there.contains(bridge));
         self.alone.retain(|host| there.contains(host));
         let now = Instant::now();
         self.held
@@ -192,8 +196,9 @@ impl Watch {
             .filter(|place| (place.netns, place.bridge) == (look.bridge.netns, bridge.ifindex))
             .map(|place| place.host)
             .collect();
-        let all =
-            changed.contains(&Change::Lost) || changed.contains(&Change::Here(bridge.ifindex));
+        let now = (bridge.up, bridge.vlan_filtering);
+        let before = self.seen.insert(bridge.ifindex, now);
+        let all = changed.contains(&Change::Lost) || before != Some(now);
         let mut candidates = Vec::new();
         for port in links.iter().filter(is_port) {
             let there = port.link_netnsid.map(Change::There);
