@@ -22,18 +22,23 @@ pub const LEN: Reg = R2;
 const PSEUDO: Reg = R3;
 /// TCP or UDP.
 const PROTO: Reg = R4;
-/// Where the checksum stands.
+/// The end of the checksum's field.
 const FIELD: Reg = R8;
 
 /// Stack slot of the pseudo-header's sum while registers are short.
 const KEPT: i16 = -16;
+/// Byte of the stack: where in the packet the segment starts. By way of the stack, a verifier does not know
+/// it, nor the next: what follows is the same for it with both families and protocols, and is walked once.
+const START: i16 = -5;
+/// Byte of the stack: where in the segment the checksum stands.
+const CHECK: i16 = -6;
 
 /// Longer segments are not summed: with pages of 4 KiB no frame on a veth has one.
 const MAX_LEN: i32 = 4095;
 /// Bytes that the loop of [`sum`] takes a round.
 const BLOCK: i32 = 256;
 
-/// Prepares [`complete`]: sets [`L4`], [`LEN`], `PSEUDO` and `PROTO`, or goes to `none` where there is
+/// Prepares [`complete`]: sets `START`, [`LEN`], `PSEUDO` and `PROTO`, or goes to `none` where there is
 /// no checksum to complete: ICMP, which the kernel sums itself, and fragments, which it sums before it
 /// cuts. Needs a datagram that `parse::ip` let through. Loses `r5`.
 pub fn pseudo_header(asm: &mut Assembler, family: Family, none: &impl Target) {
@@ -58,16 +63,14 @@ pub fn pseudo_header(asm: &mut Assembler, family: Family, none: &impl Target) {
             addresses(asm, IP + ipv6::SRC, 8);
         }
     }
+    // Both fit in 16 bits, where the segment is no longer than a page.
     asm.mov(R5, PROTO, "protocol");
+    asm.add(R5, LEN, "+ length");
     asm.be16(R5, "in network order");
-    asm.add(PSEUDO, R5, "+ protocol");
-    asm.mov(R5, LEN, "length");
-    asm.be16(R5, "in network order");
-    asm.add(PSEUDO, R5, "+ length");
+    asm.add(PSEUDO, R5, "+ both");
     fold(asm, PSEUDO, R5, 3);
     let header = IP + if family == Family::V4 { ipv4::LEN } else { ipv6::LEN };
-    asm.mov(L4, PKT, "the segment");
-    asm.add(L4, i32::from(header), "after Ethernet and IP");
+    asm.store(FP.u8(START), i32::from(header), "the segment starts after Ethernet and IP");
 }
 
 /// `PSEUDO` = sum of `words` 32-bit words at `off`. Loses `r5`.
@@ -89,7 +92,7 @@ fn addresses(asm: &mut Assembler, off: i16, words: i16) {
 ///   has none, goes to `pass`: the kernel still knows what is missing.
 ///
 /// Also to `pass`: segments shorter than their header or longer than `MAX_LEN`. Loses `r0` to `r5`, `r8`,
-/// `r9` and 8 bytes of stack.
+/// `r9` and 10 bytes of stack.
 pub fn complete<T: Target>(asm: &mut Assembler, pass: &T) {
     complete_by(asm, pass, sum);
 }
@@ -100,33 +103,42 @@ pub(crate) fn complete_by<T: Target>(
     pass: &T,
     sum: impl FnOnce(&mut Assembler, &T),
 ) {
-    let is_udp = asm.label("udp");
+    let (is_tcp, look) = (asm.label("tcp"), asm.label("field"));
     let sum_up = asm.label("sum");
     let whole_udp = asm.label("whole_udp");
     let store = asm.label("store");
     let done = asm.label("complete");
 
     asm.jump_if(LEN.gt(MAX_LEN), pass, "longer than a page: not ours");
-    asm.jump_if(PROTO.eq(proto::UDP), &is_udp, "UDP");
-    field(asm, tcp::LEN, tcp::CHECK, pass);
-    asm.jump_if(R5.ne(PSEUDO), &done, "not partial: right or wrong, it stays");
-    asm.jump(&sum_up, "partial");
+    asm.jump_if(PROTO.eq(proto::TCP), &is_tcp, "TCP");
+    header(asm, udp::LEN, udp::CHECK, pass);
+    asm.jump(&look, "as in TCP");
+    asm.bind(is_tcp);
+    header(asm, tcp::LEN, tcp::CHECK, pass);
 
-    asm.bind(is_udp);
-    field(asm, udp::LEN, udp::CHECK, pass);
+    asm.bind(look);
+    asm.load(L4, FP.u8(START), "where the segment starts");
+    asm.add(L4, PKT, "in the packet");
+    asm.load(FIELD, FP.u8(CHECK), "where its checksum stands");
+    asm.add(FIELD, L4, "in the packet");
+    asm.add(FIELD, 2, "and its end");
+    asm.jump_if(FIELD.gt(END), pass, "cut short");
+    asm.load(R5, FIELD.u16(-2), "the checksum as it stands");
+    asm.jump_if(R5.eq(PSEUDO), &sum_up, "partial");
+    asm.jump_if(PROTO.eq(proto::TCP), &done, "TCP, whole: right or wrong, it stays");
     asm.jump_if(R5.eq(0), pass, "none: perhaps a tunnel, with one inside that is partial");
 
     asm.bind(sum_up);
     asm.store(FP.u64(KEPT), PSEUDO, "keep the pseudo-header's sum");
     sum(asm, pass);
     asm.load(PSEUDO, FP.u64(KEPT), "the pseudo-header's sum");
-    asm.load(R5, FIELD.u16(0), "the checksum as it stands");
+    asm.load(R5, FIELD.u16(-2), "the checksum as it stands");
     asm.jump_if(R5.ne(PSEUDO), &whole_udp, "UDP, whole: does it verify?");
     asm.xor(R0, 0xffff, "complement");
     asm.jump_if(R0.ne(0), &store, "a checksum");
     asm.mov(R0, 0xffff, "the other zero");
     asm.bind(store);
-    asm.store(FIELD.u16(0), R0, "the checksum that a device would have written");
+    asm.store(FIELD.u16(-2), R0, "the checksum that a device would have written");
     asm.jump(&done, "complete");
 
     asm.bind(whole_udp);
@@ -136,16 +148,11 @@ pub(crate) fn complete_by<T: Target>(
     asm.bind(done);
 }
 
-/// `r5` = the checksum, `FIELD` = where it stands, both known to be inside the frame. Loses `r0`.
+/// A segment no shorter than its header of `len` bytes, which has the checksum at `check`.
 #[track_caller]
-fn field(asm: &mut Assembler, header: i16, check: i16, pass: &impl Target) {
-    asm.jump_if(LEN.lt(i32::from(header)), pass, "shorter than its own header");
-    asm.mov(FIELD, L4, "the segment");
-    asm.add(FIELD, i32::from(check), "its checksum");
-    asm.mov(R0, FIELD, "the checksum");
-    asm.add(R0, 2, "and its end");
-    asm.jump_if(R0.gt(END), pass, "cut short");
-    asm.load(R5, FIELD.u16(0), "the checksum as it stands");
+fn header(asm: &mut Assembler, len: i16, check: i16, pass: &impl Target) {
+    asm.jump_if(LEN.lt(i32::from(len)), pass, "shorter than its own header");
+    asm.store(FP.u8(CHECK), i32::from(check), "its checksum stands there");
 }
 
 /// `r0` = the folded sum of [`LEN`] bytes from [`L4`], in 0..=0xffff; at most 65 535 bytes. Goes to `pass` if
@@ -153,7 +160,8 @@ fn field(asm: &mut Assembler, header: i16, check: i16, pass: &impl Target) {
 ///
 /// A loop of `BLOCK` bytes, then one chunk for each bit of the rest. Each chunk's place is computed
 /// anew from the length, so that the verifier sees the same state before a chunk whichever were taken
-/// before it: it walks the chunks once, not once for each of their combinations.
+/// before it: it walks the chunks once, not once for each of their combinations. Nor once for each number
+/// of rounds: `REST` is a difference, and of that a bound tells it nothing of the length.
 pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     const REST: Reg = R3;
     const CURSOR: Reg = R4;
@@ -163,16 +171,16 @@ pub fn sum(asm: &mut Assembler, pass: &impl Target) {
     asm.mov(R0, 0, "sum of the even words");
     asm.mov(R9, 0, "sum of the odd words: two chains add twice as fast as one");
     asm.mov(CURSOR, L4, "from the segment's first byte");
-    asm.mov(REST, LEN, "all of it");
-    asm.jump_if(REST.lt(BLOCK), &rest, "less than a block");
+    asm.mov(REST, 0xffff, "a bit that is set here is a chunk that is not there:");
+    asm.sub(REST, LEN, "all of it is still to do");
+    asm.jump_if(REST.gt(0xffff - BLOCK), &rest, "less than a block");
     let block = asm.bind(block);
     words(asm, CURSOR, BLOCK, pass);
     asm.add(CURSOR, BLOCK, "next block");
-    asm.sub(REST, BLOCK, "less to do");
-    asm.jump_if(REST.ge(BLOCK), &block, "another whole block");
+    asm.add(REST, BLOCK, "less to do");
+    asm.jump_if(REST.le(0xffff - BLOCK), &block, "another whole block");
     asm.bind(rest);
 
-    asm.xor(REST, -1, "a bit that is set here is a chunk that is not there");
     for (chunk, skip) in [
         (128, "no128"),
         (64, "no64"),

@@ -19,17 +19,20 @@ pub fn context(asm: &mut Assembler, ingress: Reg) {
     asm.load(END, R1.u32(xdp_md::DATA_END), "its end");
 }
 
-/// Goes to `v4` or `v6` with the family's fixed header known to be inside the frame, else to
-/// `pass`. Loses `r2`, `r3`.
-pub fn ethernet(asm: &mut Assembler, v4: &impl Target, v6: &impl Target, pass: &impl Target) {
+/// Goes on with IPv4, and to `other`, where [`ipv6_type`] belongs, with what is not; its fixed header is known
+/// to be inside the frame. Multicast goes to `pass`. Loses `r2`; `r3` is the EtherType.
+pub fn ethernet(asm: &mut Assembler, other: &impl Target, pass: &impl Target) {
     within(asm, eth::LEN + ipv4::LEN, pass, "too short for Ethernet and IP");
     asm.load(R3, PKT.u8(eth::DST), "first byte of the destination");
     asm.jump_if(R3.has(1), pass, "group bit: multicast and broadcast are the bridge's");
     asm.load(R3, PKT.u16(eth::TYPE), "EtherType");
     asm.be16(R3, "in host order");
-    asm.jump_if(R3.eq(eth::IPV4), v4, "IPv4");
-    asm.jump_if(R3.eq(eth::IPV6), v6, "IPv6");
-    asm.jump(pass, "ARP, VLAN, anything else");
+    asm.jump_if(R3.ne(eth::IPV4), other, "not IPv4");
+}
+
+/// Goes on with IPv6, else to `pass`.
+pub fn ipv6_type(asm: &mut Assembler, pass: &impl Target) {
+    asm.jump_if(R3.ne(eth::IPV6), pass, "ARP, VLAN, anything else");
 }
 
 /// Goes on with a datagram that lies whole in the frame and is of a protocol that can be

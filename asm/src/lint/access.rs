@@ -144,9 +144,9 @@ impl Machine<'_> {
             );
         };
         let (from, to) = (start + addr.min, start + addr.max + size);
-        match addr.id {
-            0 => self.facts.packet(way, &state.headers, from, to),
-            _ => self.facts.packet_within(way, &state.headers, from, to),
+        match addr.min == addr.max {
+            true => self.facts.packet(way, &state.headers, from, to),
+            false => self.facts.packet_within(way, &state.headers, from, to),
         }
         Ok(from..to)
     }
@@ -196,6 +196,7 @@ impl Machine<'_> {
                 let what = format!("reads {} bytes at {at}, not all written", size.bytes());
                 broken(Rule::Stack, what)
             }
+            None if size == Size::U8 => Ok(Value::Scalar(Scalar::kept(slot.constant(byte(at))))),
             None => Ok(Value::Scalar(Scalar::loaded(size.bytes()))),
         }
     }
@@ -214,6 +215,11 @@ impl Machine<'_> {
         }
         slot.spilled = (!is_number).then_some(value);
         slot.written |= bits(at, size.bytes());
+        let constant = match (size, value) {
+            (Size::U8, Value::Scalar(scalar)) => scalar.known().map(|known| known as u8),
+            _ => None,
+        };
+        slot.keep(bits(at, size.bytes()), byte(at), constant);
         Ok(())
     }
 }
@@ -236,10 +242,15 @@ fn stack_slot(state: &State, at: i32) -> Slot {
     state.stack.get(stack_index(at)).copied().unwrap_or_default()
 }
 
+/// Which byte of its slot the one at `at` is.
+fn byte(at: i32) -> usize {
+    at.rem_euclid(8) as usize
+}
+
 /// The bits of `len` bytes from `at` on in their slot. They do not cross its end.
 fn bits(at: i32, len: usize) -> u8 {
     let bits = if len >= 8 { 0xff } else { (1_u8 << len) - 1 };
-    bits << at.rem_euclid(8)
+    bits << byte(at)
 }
 
 fn aligned(at: i32, size: Size) -> Checked<()> {

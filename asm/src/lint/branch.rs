@@ -86,7 +86,7 @@ fn null_check(state: &State, map: u32, id: u32, taken_is_null: bool) -> Ways {
 fn with_end(state: &State, reg: AnyReg, addr: PacketAddr, cond: Cond) -> Checked<Ways> {
     let (mut inside, mut beyond) = (state.clone(), state.clone());
     if let (Cond::Gt | Cond::Le, Ok(len)) = (cond, u32::try_from(addr.off)) {
-        if len + addr.max <= MAX_PACKET_OFF {
+        if len + addr.bound <= MAX_PACKET_OFF {
             inside.is_inside(addr.id, len);
         }
     }

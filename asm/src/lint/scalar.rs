@@ -21,6 +21,9 @@ pub(super) struct Scalar {
     bits: u64,
     /// The packet's field that it was read from, unchanged.
     pub(super) field: Option<Field>,
+    /// The constant that stood where it was read from on the stack. Kernels know no such thing: it tells what
+    /// is done, and proves nothing.
+    pub(super) constant: Option<u8>,
 }
 
 impl Scalar {
@@ -29,12 +32,12 @@ impl Scalar {
 
     /// One number.
     pub(super) const fn exactly(value: u64) -> Self {
-        Self { min: value, max: value, bits: value, field: None }
+        Self { min: value, max: value, bits: value, field: None, constant: None }
     }
 
     /// Any number that has no other bits than these.
     const fn up_to(bits: u64) -> Self {
-        Self { min: 0, max: bits, bits, field: None }
+        Self { min: 0, max: bits, bits, field: None, constant: None }
     }
 
     /// What a load of so many bytes gives.
@@ -51,6 +54,16 @@ impl Scalar {
             Width::W64 => Self::exactly(imm as i64 as u64),
             Width::W32 => Self::exactly(imm as u32 as u64),
         }
+    }
+
+    /// A byte of the stack, where this constant was put if one was.
+    pub(super) const fn kept(constant: Option<u8>) -> Self {
+        Self { constant, ..Self::loaded(1) }
+    }
+
+    /// What it is: the constant, or else any number of its range.
+    pub(super) fn truly(self) -> (u64, u64) {
+        self.constant.map_or((self.min, self.max), |constant| (constant.into(), constant.into()))
     }
 
     /// The same, read from this field.
@@ -130,11 +143,17 @@ impl Scalar {
             }
             AluOp::And => {
                 let bits = self.bits & other.bits;
-                Self { min: 0, max: self.max.min(other.max).min(bits), bits, field: None }
+                Self {
+                    min: 0,
+                    max: self.max.min(other.max).min(bits),
+                    bits,
+                    field: None,
+                    constant: None,
+                }
             }
             AluOp::Or => {
                 let bits = self.bits | other.bits;
-                Self { min: self.min.max(other.min), max: bits, bits, field: None }
+                Self { min: self.min.max(other.min), max: bits, bits, field: None, constant: None }
             }
             AluOp::Xor => match (self.known(), other.known()) {
                 (Some(a), Some(b)) => Self::exactly(a ^ b),
@@ -145,12 +164,14 @@ impl Scalar {
                 max: self.max << other.max,
                 bits: self.bits << other.max,
                 field: None,
+                constant: None,
             },
             AluOp::Rsh => Self {
                 min: self.min >> other.min,
                 max: self.max >> other.max,
                 bits: self.bits >> other.max,
                 field: None,
+                constant: None,
             },
             AluOp::Mov => other,
             _ => Self::UNKNOWN,
@@ -165,7 +186,7 @@ impl Scalar {
             ..=LOW => ones(low),
             _ => ones(max) | LOW,
         };
-        Self { min, max, bits, field: None }
+        Self { min, max, bits, field: None, constant: None }
     }
 }
 

@@ -15,6 +15,33 @@ pub(super) struct Slot {
     pub(super) written: u8,
     /// An address that was stored here whole.
     pub(super) spilled: Option<Value>,
+    /// Bit n: the byte n was written alone, with this constant.
+    constant: u8,
+    constants: [u8; 8],
+}
+
+impl Slot {
+    /// The constant that was put into this byte, if one was.
+    pub(super) fn constant(&self, byte: usize) -> Option<u8> {
+        (self.constant >> byte & 1 == 1).then(|| self.constants[byte])
+    }
+
+    /// These bytes are written anew: if as one byte, perhaps with a constant.
+    pub(super) fn keep(&mut self, bytes: u8, byte: usize, constant: Option<u8>) {
+        self.constant &= !bytes;
+        if let Some(constant) = constant {
+            self.constant |= 1 << byte;
+            self.constants[byte] = constant;
+        }
+    }
+
+    /// Whether it is known to have been written where `other` was too, and to be the same constants.
+    fn knows_no_more(&self, other: &Self) -> bool {
+        let same = |byte| self.constants[byte] == other.constants[byte];
+        self.written & !other.written == 0
+            && self.constant & !other.constant == 0
+            && (0..8).all(|byte| self.constant >> byte & 1 == 0 || same(byte))
+    }
 }
 
 /// What is known before an instruction.
@@ -116,7 +143,7 @@ impl State {
                 let others = other.stack.get(at).unwrap_or(&nothing);
                 match (mine.spilled, others.spilled) {
                     (Some(mine), Some(others)) => covers(mine, others, &mut ids),
-                    (None, None) => mine.written & !others.written == 0,
+                    (None, None) => mine.knows_no_more(others),
                     (None, Some(_)) => mine.written == 0,
                     (Some(_), None) => false,
                 }
@@ -146,13 +173,16 @@ fn covers(mine: Value, others: Value, ids: &mut Ids) -> bool {
         // Who came through without reading it needs nothing there.
         (Value::Unset | Value::Void, _) => true,
         (Value::Scalar(mine), Value::Scalar(others)) => {
-            others.within(mine) && (mine.field.is_none() || mine.field == others.field)
+            others.within(mine)
+                && (mine.field.is_none() || mine.field == others.field)
+                && (mine.constant.is_none() || mine.constant == others.constant)
         }
         (Value::Packet(mine), Value::Packet(others)) => {
             mine.off == others.off
                 && mine.checked <= others.checked
                 && mine.min <= others.min
                 && others.max <= mine.max
+                && others.bound <= mine.bound
                 && ids.same(mine.id, others.id)
         }
         (Value::LookedOrNull { map, id }, Value::LookedOrNull { map: other, id: others }) => {

@@ -170,15 +170,16 @@ impl<'a> Machine<'a> {
                 Ok(Value::Packet(PacketAddr { off, ..addr }))
             }
             (Value::Packet(addr), None) => {
-                let max = by.max.saturating_add(addr.max.into());
-                if max > MAX_OFF as u64 {
+                let bound = by.max.saturating_add(addr.bound.into());
+                if bound > MAX_OFF as u64 {
                     let what =
                         "adds a number that may be large to a packet address: bound it first";
                     return broken(Rule::PointerArithmetic, what);
                 }
-                let min = addr.min + by.min as u32;
-                let (id, max) = (self.new_id(), max as u32);
-                Ok(Value::Packet(PacketAddr { off: addr.off, id, min, max, checked: 0 }))
+                let (min, max) = by.truly();
+                let (min, max) = (addr.min + min as u32, addr.max + max as u32);
+                let (id, bound) = (self.new_id(), bound as u32);
+                Ok(Value::Packet(PacketAddr { off: addr.off, id, min, max, bound, checked: 0 }))
             }
             (Value::Stack(_) | Value::Looked { .. }, None) => {
                 broken(Rule::PointerArithmetic, format!("adds an unknown number to {}", at.kind()))

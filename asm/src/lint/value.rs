@@ -43,17 +43,18 @@ pub(super) enum Value {
 pub(super) struct PacketAddr {
     /// The known part, in bytes.
     pub(super) off: i32,
-    /// The other part: which one (0: none), and what it may be.
+    /// The other part: which one (0: none), what it may be, and what kernels take it to be at most.
     pub(super) id: u32,
     pub(super) min: u32,
     pub(super) max: u32,
+    pub(super) bound: u32,
     /// So many bytes from `data + variable` on are known to be in the packet.
     pub(super) checked: u32,
 }
 
 impl PacketAddr {
     /// `data`, fresh from the context.
-    pub(super) const START: Self = Self { off: 0, id: 0, min: 0, max: 0, checked: 0 };
+    pub(super) const START: Self = Self { off: 0, id: 0, min: 0, max: 0, bound: 0, checked: 0 };
 }
 
 impl Value {

@@ -64,17 +64,17 @@ pub fn forward_frags() -> Result<Program, Error> {
 fn assemble(shipped: Shipped, hook: Hook, checksum: Checksum) -> Result<Program, Error> {
     let mut asm = Assembler::on(hook, shipped.name());
     let exits = Exits::new(&mut asm);
-    let (v4, v6) = (asm.label("ipv4"), asm.label("ipv6"));
+    let other = asm.label("not_ipv4");
     let (known4, known6) = (asm.label("known4"), asm.label("known6"));
 
     parse::context(&mut asm, INGRESS);
-    parse::ethernet(&mut asm, &v4, &v6, &exits.pass);
+    parse::ethernet(&mut asm, &other, &exits.pass);
 
     let segment = (checksum == Checksum::Complete).then(|| asm.label("segment"));
-    asm.bind(v4);
     hop(&mut asm, hook, Family::V4, known4, checksum, &exits);
     asm.jump(segment.as_ref().unwrap_or(&exits.forwarded), "as in IPv6");
-    asm.bind(v6);
+    asm.bind(other);
+    parse::ipv6_type(&mut asm, &exits.pass);
     hop(&mut asm, hook, Family::V6, known6, checksum, &exits);
     if let Some(segment) = segment {
         asm.bind(segment);

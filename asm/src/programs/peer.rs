@@ -33,15 +33,15 @@ const INGRESS: Reg = R9;
 pub fn peer() -> Result<Program, Error> {
     let mut asm = Assembler::on(Hook::Tc, Shipped::Peer.name());
     let exits = Exits::new(&mut asm);
-    let (v4, v6) = (asm.label("ipv4"), asm.label("ipv6"));
+    let other = asm.label("not_ipv4");
     let (known4, known6) = (asm.label("known4"), asm.label("known6"));
 
     skb::context(&mut asm, INGRESS, &exits.pass);
-    parse::ethernet(&mut asm, &v4, &v6, &exits.pass);
-    asm.bind(v4);
+    parse::ethernet(&mut asm, &other, &exits.pass);
     hop(&mut asm, Family::V4, known4, &exits);
     asm.jump(&exits.forwarded, "as in IPv6");
-    asm.bind(v6);
+    asm.bind(other);
+    parse::ipv6_type(&mut asm, &exits.pass);
     hop(&mut asm, Family::V6, known6, &exits);
     exits.leave(&mut asm, Hook::Tc);
     asm.finish()

@@ -29,16 +29,16 @@ r9     the interface, which nobody asks for";
 pub fn trust() -> Result<Program, Error> {
     let mut asm = Assembler::on(Hook::Tc, Shipped::Trust.name());
     let leave = asm.label("leave");
-    let (v4, v6) = (asm.label("ipv4"), asm.label("ipv6"));
+    let other = asm.label("not_ipv4");
     let (known4, known6) = (asm.label("known4"), asm.label("known6"));
     let trusted = asm.label("trusted");
 
     skb::context(&mut asm, R9, &leave);
-    parse::ethernet(&mut asm, &v4, &v6, &leave);
-    asm.bind(v4);
+    parse::ethernet(&mut asm, &other, &leave);
     between_joined(&mut asm, Family::V4, known4, &leave);
     asm.jump(&trusted, "as in IPv6");
-    asm.bind(v6);
+    asm.bind(other);
+    parse::ipv6_type(&mut asm, &leave);
     between_joined(&mut asm, Family::V6, known6, &leave);
     asm.bind(trusted);
     skb::trust_checksum(&mut asm, &leave);

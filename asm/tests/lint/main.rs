@@ -10,6 +10,7 @@ use xhop_asm::{
 };
 
 mod code;
+mod constants;
 mod facts;
 mod fuzz;
 mod kernels;
