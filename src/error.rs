@@ -373,6 +373,16 @@ pub enum Error {
         /// The wanted one.
         mtu: u32,
     },
+    /// Somebody else's interface where the port would be that keeps a bridge's MTU.
+    #[error(
+        "{ifname} is not ours, and has the name of the port that keeps the MTU of {bridge}: rename it with `ip link set {ifname} name NAME`"
+    )]
+    GuardTaken {
+        /// The interface.
+        ifname: String,
+        /// The bridge.
+        bridge: String,
+    },
     /// An interface that was there a moment ago.
     #[error("{ifname} is gone: has its container ended? Look again and retry")]
     InterfaceGone {
@@ -389,6 +399,18 @@ pub enum Error {
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// A record of another version.
+    #[error(
+        "{path}: a record of version {found}, this xhop has {wanted}: run `xhop down --all` with the xhop that wrote it, or remove it if the machine was restarted since", path = path.display()
+    )]
+    RecordVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// Ours.
+        wanted: u32,
     },
     /// A folder of ours that somebody else can write to.
     #[error("{path}: not a folder of root's alone (0700): look what is in it, then remove it", path = path.display())]

@@ -10,8 +10,8 @@ use super::{lock, need_privileges, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::Member;
-use crate::plan::way::{Attach, Datapath};
-use crate::plan::{Ground, MemberPins, record};
+use crate::plan::way::{Attach, Datapath, Ways};
+use crate::plan::{Action, Ground, MemberPins, altered, jumbo, record};
 use crate::sys::bpf::{Link, Map, Prog};
 use crate::table::{Align, Table};
 
@@ -59,6 +59,8 @@ pub(super) struct Report {
     #[serde(flatten)]
     member: Member,
     state: State,
+    /// What `up` would set again.
+    altered: Vec<Action>,
     /// Why it is joined by that datapath.
     why: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,6 +75,8 @@ enum State {
     Up,
     /// Its program is attached, but frames that are redirected to it are lost: its end does not poll.
     Deaf,
+    /// Its program is attached, but a setting that it needs is not as `up` made it: large packets may be lost.
+    Altered,
     /// Its veth is not on the bridge that it was joined on.
     Moved,
     /// Its veth is there, its program is not.
@@ -101,14 +105,23 @@ pub(super) fn collect() -> Result<Vec<Report>> {
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
-    record::all()?.into_iter().map(|member| report(member, ground)).collect()
+    let (members, mut routes) = (record::all()?, jumbo::Found::new(ground));
+    let report = |member: &Member| {
+        let altered = altered(member, &members, &mut routes, ground)?;
+        report(member.clone(), altered, ground)
+    };
+    members.iter().map(report).collect()
 }
 
-fn report(member: Member, ground: Ground) -> Result<Report> {
+fn report(member: Member, altered: Vec<Action>, ground: Ground) -> Result<Report> {
     let pins = MemberPins::of(&member.segment, &member.host);
     let attached =
         ground.attached(&member.host, member.on_host().1, member.attach, &pins.forward())?;
-    let state = state(&member, attached, ground)?;
+    let state = match state(&member, attached, ground)? {
+        State::Up if !altered.is_empty() => State::Altered,
+        // Without its program, or without itself, that is no more what is wrong.
+        state => state,
+    };
     let program = match (attached, member.attach) {
         (false, _) => None,
         (true, Attach::Link) => {
@@ -125,6 +138,7 @@ fn report(member: Member, ground: Ground) -> Result<Report> {
     Ok(Report {
         program: program.map(|prog| running(&prog)).transpose()?,
         state,
+        altered,
         why: member.datapath.why(),
         counters,
         member,
@@ -197,11 +211,12 @@ pub(super) fn show(reports: &[Report]) {
             match report.state {
                 State::Up => "up".into(),
                 State::Deaf => "deaf".into(),
+                State::Altered => "altered".into(),
                 State::Moved => "moved".into(),
                 State::Detached => "detached".into(),
                 State::Gone => "gone".into(),
             },
-            member.datapath.to_string(),
+            lines(how(member)),
             member.checksum.map_or("kept".into(), |checksum| checksum.to_string()),
             report.program.as_ref().map_or("-".into(), |p| format!("{}\nid {}", p.tag, p.id)),
             lines(report.counters.iter().map(|c| c.verdict.to_string()).collect()),
@@ -212,11 +227,43 @@ pub(super) fn show(reports: &[Report]) {
     for line in table.to_string().lines() {
         say(format_args!("{line}"));
     }
-    let mut told: Vec<Datapath> = Vec::new();
-    for datapath in reports.iter().map(|report| report.member.datapath) {
-        if !told.contains(&datapath) {
-            say(format_args!("{datapath}: {}", datapath.why()));
-            told.push(datapath);
+    let mut told: Vec<String> = Vec::new();
+    for report in reports {
+        for way in how(&report.member) {
+            if !told.contains(&way) {
+                say(format_args!("{way}: {}", why(&way, report)));
+                told.push(way);
+            }
         }
+    }
+    for report in reports.iter().filter(|report| report.state == State::Altered) {
+        let name = &report.member.name;
+        for action in &report.altered {
+            say(format_args!("{name} is altered: `xhop up {name}` would {action}"));
+        }
+    }
+}
+
+const JUMBO: &str = "jumbo";
+const BIG_TCP: &str = "big-tcp";
+
+/// By which datapath a member is joined, and with which options.
+fn how(member: &Member) -> Vec<String> {
+    let ways = Ways::of(member);
+    let mut how = vec![ways.datapath.to_string()];
+    how.extend(ways.jumbo.then(|| JUMBO.into()));
+    how.extend(ways.big_tcp.then(|| BIG_TCP.into()));
+    how
+}
+
+/// What that means.
+fn why(way: &str, report: &Report) -> &'static str {
+    match way {
+        JUMBO => {
+            "routes between the joined take packets of up to 65520 bytes, which the bridge would drop: \
+             what does not hop is lost"
+        }
+        BIG_TCP => "TCP over IPv4 sends up to 192 KiB at once; to the outside the host cuts it up",
+        _ => report.why,
     }
 }

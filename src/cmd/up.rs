@@ -1,5 +1,7 @@
 //! `xhop up`: joins containers.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
 use super::{execute, lock, need_privileges};
 use crate::container::{Name, Namespaces, behind, bridge_named, find, ports};
 use crate::plan::way::{Asked, Attach, ChecksumWay};
@@ -44,18 +46,25 @@ pub struct Join {
     ///
     /// Faster in bulk between them. What they send out by a NIC is then cut up by the host's processor
     /// and not by the NIC: not for containers that send much to the outside.
-    #[arg(long)]
-    pub big_tcp: bool,
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true,
+          default_missing_value = "on", value_parser = switch())]
+    pub big_tcp: Option<bool>,
     /// Let the containers send packets of up to 65520 bytes to each other, and to nobody else.
     ///
     /// By a route in each container to each other one, with that MTU; their interfaces stay as they are,
     /// those of the host's side take more. Not for hundreds of containers: each gets a route to each.
-    #[arg(long)]
-    pub jumbo: bool,
+    #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true,
+          default_missing_value = "on", value_parser = switch())]
+    pub jumbo: Option<bool>,
     /// Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the
     /// engine keeps apart.
     #[arg(long)]
     pub force: bool,
+}
+
+/// Of an option that can be switched off too.
+fn switch() -> impl TypedValueParser<Value = bool> {
+    PossibleValuesParser::new(["on", "off"]).map(|value| value == "on")
 }
 
 impl Join {
@@ -73,8 +82,8 @@ impl Default for Join {
             datapath: Asked::Auto,
             checksum: None,
             attach: None,
-            big_tcp: false,
-            jumbo: false,
+            big_tcp: None,
+            jumbo: None,
             force: false,
         }
     }

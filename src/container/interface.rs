@@ -1,6 +1,7 @@
 //! What interfaces and containers are known by.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,12 @@ impl PartialEq for Interface {
 }
 
 impl Eq for Interface {}
+
+impl Hash for Interface {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.netns, self.ifindex).hash(state);
+    }
+}
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -11,6 +11,7 @@ use xhop_asm::programs::Shipped;
 
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
+use super::jumbo::Found;
 use super::pins::{self, MemberPins};
 use super::segment::RUN;
 use super::way::{Spot, inside_spot};
@@ -140,7 +141,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
         }
         Fact::Guard { segment, mtu } => guard::make(ground, segment, *mtu),
         Fact::Size { host, size } => sizes::make(ground, host, size),
-        Fact::Route { host, to, .. } => jumbo::make(ground, host, *to),
+        Fact::Route(route) => return jumbo::make(ground, route),
         Fact::Clsact { at } => clsact::make(ground, at),
         Fact::Bpffs => mount(),
         Fact::Maps { segment } => tables::make(segment),
@@ -175,7 +176,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.was),
         Fact::Guard { segment, .. } => guard::undo(ground, segment),
         Fact::Size { host, size } => sizes::undo(ground, host, size),
-        Fact::Route { host, to, .. } => jumbo::undo(ground, host, *to),
+        Fact::Route(route) => jumbo::undo(ground, route),
         Fact::Clsact { at } => clsact::undo(ground, at),
         Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
@@ -213,7 +214,7 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
         }
         Fact::Guard { segment, mtu } => guard::holds(ground, segment, *mtu),
         Fact::Size { host, size } => sizes::holds(ground, host, size),
-        Fact::Route { host, to, .. } => jumbo::holds(ground, host, *to),
+        Fact::Route(route) => Found::new(ground).has(route),
         Fact::Clsact { at } => clsact::holds(ground, at),
         Fact::Inside { segment, host, at, program, attach } => {
             let pin = MemberPins::of(segment, host).inside(*program);

@@ -6,7 +6,8 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use xhop_asm::programs::Shipped;
 
-use super::member::{Feature, Member, Replaced, Size, SizeOf};
+use super::jumbo::Route;
+use super::member::{Feature, Member, Replaced, Size};
 use super::segment::Segment;
 use super::way::{Attach, Spot};
 use crate::container::{Interface, Mac};
@@ -48,14 +49,7 @@ pub enum Fact {
         size: Size,
     },
     /// In a container there is a route to another's address that takes large packets.
-    Route {
-        /// The host's end, by which the other is found.
-        host: Interface,
-        /// The container's end.
-        at: Interface,
-        /// The other's address.
-        to: IpAddr,
-    },
+    Route(Route),
     /// An interface has a `clsact`.
     Clsact {
         /// The interface.
@@ -190,14 +184,9 @@ impl fmt::Display for Action {
             }
             Fact::Size { host, size } => {
                 let bytes = if make { size.on } else { size.was };
-                match size.what {
-                    SizeOf::HostMtu => write!(f, "set the MTU of {host} to {bytes}"),
-                    SizeOf::GsoIpv4 => {
-                        write!(f, "set gso_ipv4_max_size behind {host} in the container to {bytes}")
-                    }
-                }
+                write!(f, "set {} to {bytes}", size.of(host))
             }
-            Fact::Route { host, to, .. } => {
+            Fact::Route(Route { host, to, .. }) => {
                 let verb = verb("add a route for large packets", "remove the route");
                 write!(f, "{verb} to {to} behind {host} in the container")
             }

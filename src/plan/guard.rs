@@ -8,52 +8,63 @@ use std::rc::Rc;
 
 use super::ground::Ground;
 use super::segment::Segment;
-use crate::Result;
 use crate::container::Mac;
 use crate::sys::netlink::LinkInfo;
 use crate::sys::netns::Netns;
+use crate::{Error, Result};
 
-/// Higher than any other: a bridge takes the lowest of its ports' addresses for its own.
+/// Higher than any other: a bridge takes the lowest of its ports' addresses for its own. By it we know ours.
 const MAC: Mac = Mac([0xfe, 0xff, 0xff, 0xff, 0xff, 0xff]);
 
-/// Its name, which is the bridge's by number.
-pub fn name(segment: &Segment) -> String {
-    format!("xhop-mtu{}", segment.bridge.ifindex)
+/// Its name, which is the bridge's by number: at most 15 characters.
+fn name(segment: &Segment) -> String {
+    format!("xhop-{}", segment.bridge.ifindex)
 }
 
 /// Makes it.
 pub fn make(ground: Ground, segment: &Segment, mtu: u32) -> Result<()> {
     let (netns, bridge) = ground.present(&segment.bridge)?;
-    let (rtnl, name) = (ground.rtnl(&netns)?, name(segment));
-    if rtnl.link(&name)?.is_none() {
-        rtnl.add_veth(&name, &format!("{name}p"), &netns)?;
+    let rtnl = ground.rtnl(&netns)?;
+    match found(ground, segment)? {
+        Found::None => rtnl.add_port(&name(segment), MAC.0, mtu, bridge.ifindex),
+        Found::Ours(_, port) => {
+            rtnl.set_mtu(port.ifindex, mtu)?;
+            rtnl.set_master(port.ifindex, Some(bridge.ifindex))
+        }
+        Found::Foreign => {
+            Err(Error::GuardTaken { ifname: name(segment), bridge: segment.to_string() })
+        }
     }
-    if let Some(port) = rtnl.link(&name)? {
-        rtnl.set_mac(port.ifindex, MAC.0)?;
-        rtnl.set_mtu(port.ifindex, mtu)?;
-        rtnl.set_master(port.ifindex, Some(bridge.ifindex))?;
-    }
-    Ok(())
 }
 
 /// Removes it.
 pub fn undo(ground: Ground, segment: &Segment) -> Result<()> {
     match found(ground, segment)? {
-        Some((netns, port)) => ground.rtnl(&netns)?.del_link(port.ifindex),
-        None => Ok(()),
+        Found::Ours(netns, port) => ground.rtnl(&netns)?.del_link(port.ifindex),
+        Found::Foreign | Found::None => Ok(()),
     }
 }
 
 /// Whether it is there.
 pub fn holds(ground: Ground, segment: &Segment, mtu: u32) -> Result<bool> {
-    let is_port = |port: &LinkInfo| port.master == Some(segment.bridge.ifindex) && port.mtu == mtu;
-    Ok(found(ground, segment)?.is_some_and(|(_, port)| is_port(&port)))
+    let is_it = |port: &LinkInfo| port.master == Some(segment.bridge.ifindex) && port.mtu == mtu;
+    Ok(matches!(found(ground, segment)?, Found::Ours(_, port) if is_it(&port)))
 }
 
-/// It by its name, if it is a veth: what else has that name is none of ours.
-fn found(ground: Ground, segment: &Segment) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
-    let Some(netns) = ground.namespace(&segment.bridge)? else { return Ok(None) };
-    let port = ground.rtnl(&netns)?.link(&name(segment))?;
-    let port = port.filter(|port| port.kind.as_deref() == Some("veth"));
-    Ok(port.map(|port| (netns, port)))
+/// What has its name.
+enum Found {
+    None,
+    Ours(Rc<Netns>, LinkInfo),
+    Foreign,
+}
+
+fn found(ground: Ground, segment: &Segment) -> Result<Found> {
+    let Some(netns) = ground.namespace(&segment.bridge)? else { return Ok(Found::None) };
+    Ok(match ground.rtnl(&netns)?.link(&name(segment))? {
+        None => Found::None,
+        Some(port) if port.kind.as_deref() == Some("veth") && port.mac == Some(MAC.0) => {
+            Found::Ours(netns, port)
+        }
+        Some(_) => Found::Foreign,
+    })
 }

@@ -4,108 +4,137 @@
 //! lets a route's MTU be larger than the interface's (`ipv4_mtu`, net/ipv4/route.c), the host's end takes
 //! more, and `bpf_redirect_peer` asks for no MTU. The bridge does: of large packets to a joined container what
 //! does not hop is lost.
+//!
+//! A route of ours stands in the place of one that leads straight out of the container's interface, and is like it
+//! but for the MTU. What a container sends elsewhere, by a router or another interface, stays as it is.
 
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use super::fact::Fact;
+use nix::errno::Errno;
+use serde::Serialize;
+
 use super::ground::Ground;
 use super::member::Member;
 use crate::Result;
 use crate::container::Interface;
-use crate::sys::netlink::{ROUTE_MTU_MAX, Route};
+use crate::sys::netlink::{Direct, ROUTE_MTU_MAX};
 
-/// The number of the table `main`.
-const MAIN: u32 = 254;
+/// A route of ours in a container, to another's address.
+#[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize)]
+pub struct Route {
+    /// The host's end, by which the other is found.
+    pub host: Interface,
+    /// The container's end.
+    pub at: Interface,
+    /// The other's address.
+    pub to: IpAddr,
+}
 
-/// The routes from a member to another, and back. `None` of them if one of the two wants no large packets.
-pub fn routes_between(one: &Member, other: &Member) -> Vec<Fact> {
-    if !(one.jumbo && other.jumbo && one.segment == other.segment && one.host != other.host) {
+/// The routes from a member to another. None if one of the two wants no large packets.
+pub fn routes(from: &Member, to: &Member) -> Vec<Route> {
+    if !(from.jumbo && to.jumbo && from.segment == to.segment && from.host != to.host) {
         return Vec::new();
     }
-    let to = |from: &Member, to: &Member| -> Vec<Fact> {
-        // To a link-local address there may be a way by each interface.
-        let addresses = to.addresses.iter().filter(|ip| !is_link_local(ip));
-        let route =
-            |ip: &IpAddr| Fact::Route { host: from.host.clone(), at: from.inside.clone(), to: *ip };
-        addresses.map(route).collect()
-    };
-    [to(one, other), to(other, one)].concat()
+    // To a link-local address there may be a way by each interface.
+    let addresses = to.addresses.iter().filter(|ip| !is_link_local(ip));
+    let route = |ip: &IpAddr| Route { host: from.host.clone(), at: from.inside.clone(), to: *ip };
+    addresses.map(route).collect()
 }
 
 fn is_link_local(ip: &IpAddr) -> bool {
     matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
-/// Makes it.
-pub fn make(ground: Ground, host: &Interface, to: IpAddr) -> Result<()> {
-    let Some((netns, link)) = ground.inside(host)? else { return Ok(()) };
-    ground.rtnl(&netns)?.add_host_route(link.ifindex, to, ROUTE_MTU_MAX)
+/// Which routes of ours there are. Those of a container are read once.
+pub struct Found<'a> {
+    ground: Ground<'a>,
+    /// By the host's end.
+    routes: HashMap<Interface, HashSet<IpAddr>>,
+}
+
+impl<'a> Found<'a> {
+    /// Nothing is read yet.
+    pub fn new(ground: Ground<'a>) -> Self {
+        Self { ground, routes: HashMap::new() }
+    }
+
+    /// Whether this one is there.
+    pub fn has(&mut self, route: &Route) -> Result<bool> {
+        Ok(self.of(route)?.contains(&route.to))
+    }
+
+    /// The same, and from now on it counts as gone.
+    pub fn take(&mut self, route: &Route) -> Result<bool> {
+        Ok(self.of(route)?.remove(&route.to))
+    }
+
+    /// Those of the same container.
+    fn of(&mut self, route: &Route) -> Result<&mut HashSet<IpAddr>> {
+        if !self.routes.contains_key(&route.host) {
+            let there = match self.ground.inside(&route.host)? {
+                Some((netns, link)) => {
+                    self.ground.rtnl(&netns)?.host_routes(link.ifindex, ROUTE_MTU_MAX)?
+                }
+                None => HashSet::new(),
+            };
+            self.routes.insert(route.host.clone(), there);
+        }
+        Ok(self.routes.entry(route.host.clone()).or_default())
+    }
+
+    /// What is in the place of one that is not there.
+    pub fn instead(&self, route: &Route) -> Result<Instead> {
+        let Some((netns, link)) = self.ground.inside(&route.host)? else {
+            return Ok(Instead::Elsewhere);
+        };
+        let found = self.ground.rtnl(&netns)?.direct_route(link.ifindex, route.to)?;
+        Ok(found.map_or(Instead::Elsewhere, |direct| match direct.is_host_route() {
+            true => Instead::Own,
+            false => Instead::Direct(direct),
+        }))
+    }
+}
+
+/// Where a container sends to another's address so far.
+pub enum Instead {
+    /// Straight out of its interface, to a whole network: ours goes before it.
+    Direct(Direct),
+    /// By a route of its own to just this address, which stays.
+    Own,
+    /// By a router, another interface, another table, or nowhere.
+    Elsewhere,
+}
+
+/// Why there is no route, where the container has one of its own.
+pub fn own_route(container: &str, to: IpAddr) -> String {
+    format!(
+        "{container} has a route of its own to {to}, which stays: it sends no large packets there"
+    )
+}
+
+/// Makes it; gives a warning if it can't be.
+pub fn make(ground: Ground, route: &Route) -> Result<Option<String>> {
+    let mut found = Found::new(ground);
+    if found.has(route)? {
+        return Ok(None);
+    }
+    let warning = || Some(own_route(&format!("the container behind {}", route.host), route.to));
+    let like = match found.instead(route)? {
+        Instead::Direct(direct) => direct,
+        Instead::Own => return Ok(warning()),
+        Instead::Elsewhere => return Ok(None),
+    };
+    let Some((netns, link)) = ground.inside(&route.host)? else { return Ok(None) };
+    match ground.rtnl(&netns)?.add_host_route(link.ifindex, route.to, ROUTE_MTU_MAX, &like) {
+        // One that is not taken now, say since its interface is down.
+        Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(warning()),
+        made => made.map(|()| None),
+    }
 }
 
 /// Removes it.
-pub fn undo(ground: Ground, host: &Interface, to: IpAddr) -> Result<()> {
-    let Some((netns, link)) = ground.inside(host)? else { return Ok(()) };
-    ground.rtnl(&netns)?.del_host_route(link.ifindex, to)
-}
-
-/// Whether it is there, or not to be made: where the container sends to that address by a router, a route
-/// past the router would be another way.
-pub fn holds(ground: Ground, host: &Interface, to: IpAddr) -> Result<bool> {
-    let Some((netns, link)) = ground.inside(host)? else { return Ok(true) };
-    let rtnl = ground.rtnl(&netns)?;
-    Ok(rtnl.has_host_route(link.ifindex, to, ROUTE_MTU_MAX)?
-        || !best(&rtnl.routes(link.ifindex)?, to).is_some_and(|route| route.on_link))
-}
-
-/// The route that is taken to an address, as far as it leads out of this interface.
-fn best(routes: &[Route], to: IpAddr) -> Option<&Route> {
-    let fits = |route: &&Route| route.table == MAIN && covers(route, to);
-    routes.iter().filter(fits).max_by_key(|route| (route.prefix, u32::MAX - route.priority))
-}
-
-fn covers(route: &Route, ip: IpAddr) -> bool {
-    // Nothing is left of the differing bits beyond the prefix.
-    match (route.dst, ip) {
-        (IpAddr::V4(dst), IpAddr::V4(ip)) => {
-            let differ = u32::from(dst) ^ u32::from(ip);
-            differ.checked_shr(32 - u32::from(route.prefix.min(32))).unwrap_or(0) == 0
-        }
-        (IpAddr::V6(dst), IpAddr::V6(ip)) => {
-            let differ = u128::from(dst) ^ u128::from(ip);
-            differ.checked_shr(128 - u32::from(route.prefix.min(128))).unwrap_or(0) == 0
-        }
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(dst: &str, prefix: u8, priority: u32, on_link: bool) -> Route {
-        let dst = dst.parse().expect("an address");
-        Route { dst, prefix, table: MAIN, protocol: 2, priority, mtu: None, on_link }
-    }
-
-    #[test]
-    fn the_longest_prefix_and_then_the_lowest_metric() {
-        let routes = [
-            route("0.0.0.0", 0, 0, false),
-            route("10.1.0.0", 16, 0, true),
-            route("10.1.2.0", 24, 5, false),
-            route("10.1.2.0", 24, 9, true),
-            route("::", 0, 0, false),
-            route("fd00::", 64, 256, true),
-        ];
-        let on_link = |to: &str| {
-            best(&routes, to.parse().expect("an address"))
-                .map(|route| (route.prefix, route.on_link))
-        };
-        assert_eq!(on_link("10.1.9.9"), Some((16, true)));
-        assert_eq!(on_link("10.1.2.9"), Some((24, false)));
-        assert_eq!(on_link("10.2.0.1"), Some((0, false)));
-        assert_eq!(on_link("fd00::7"), Some((64, true)));
-        assert_eq!(on_link("fd00:0:0:1::7"), Some((0, false)));
-        assert_eq!(best(&routes[4..], "10.1.9.9".parse().expect("an address")), None);
-    }
+pub fn undo(ground: Ground, route: &Route) -> Result<()> {
+    let Some((netns, link)) = ground.inside(&route.host)? else { return Ok(()) };
+    ground.rtnl(&netns)?.del_host_route(link.ifindex, route.to)
 }

@@ -11,8 +11,8 @@ use super::way::{Attach, ChecksumWay, Datapath, Spot, on_host};
 use crate::container::{Interface, Mac};
 use crate::sys::bpf::XdpMode;
 
-/// Version of the record's form; another is not read.
-pub const VERSION: u32 = 1;
+/// Version of the record's form; another is not read. From 2 on: `clsact`, `bridge_mtu`, `sizes`, `jumbo`.
+pub const VERSION: u32 = 2;
 
 /// Why the container's end takes redirected frames: it polls with NAPI.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,16 +73,12 @@ pub struct Member {
     /// What was taken off its host side.
     pub replaced: Option<Replaced>,
     /// The interfaces that get a `clsact` for our program.
-    #[serde(default)]
     pub clsact: Vec<Interface>,
     /// The MTU that the bridge keeps, while the host's end takes larger packets.
-    #[serde(default)]
     pub bridge_mtu: Option<u32>,
     /// The sizes that are changed.
-    #[serde(default)]
     pub sizes: Vec<Size>,
     /// Whether it and others that want it too send each other large packets.
-    #[serde(default)]
     pub jumbo: bool,
 }
 
@@ -95,6 +91,16 @@ pub struct Size {
     pub was: u32,
     /// As it is while the container is joined.
     pub on: u32,
+}
+
+impl Size {
+    /// What it is the size of, for people, where `host` is the host's end.
+    pub fn of(&self, host: &Interface) -> String {
+        match self.what {
+            SizeOf::HostMtu => format!("the MTU of {host}"),
+            SizeOf::GsoIpv4 => format!("gso_ipv4_max_size behind {host} in the container"),
+        }
+    }
 }
 
 /// What has a size.

@@ -3,6 +3,7 @@
 //! A [`Member`] is a joined container; its facts are what makes it one. `up` makes those that do not
 //! hold, `down` takes them back, both through [`carry_out`].
 
+mod altered;
 mod attach;
 mod carry;
 mod choose;
@@ -11,7 +12,7 @@ mod down;
 mod fact;
 mod ground;
 mod guard;
-mod jumbo;
+pub mod jumbo;
 pub mod member;
 mod pins;
 pub mod record;
@@ -23,6 +24,7 @@ mod up;
 pub mod way;
 mod wish;
 
+pub use altered::altered;
 pub use carry::carry_out;
 pub use choose::{choose_on, not_ready};
 pub use down::down;

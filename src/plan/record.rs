@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
+use serde::Deserialize;
 
 use super::member::{Member, VERSION};
 use super::segment::{RUN, Segment, UNFINISHED};
@@ -144,15 +145,25 @@ pub fn all() -> Result<Vec<Member>> {
     places()?.iter().map(Place::read).collect()
 }
 
+/// What records of all versions have.
+#[derive(Deserialize)]
+struct Versioned {
+    version: u32,
+}
+
 fn read(path: &Path) -> Result<Member> {
     // One line, whatever the file holds.
     let bad =
         |why: String| Error::Record { path: path.into(), why: why.escape_debug().to_string() };
     let text = fs::read(path).map_err(Error::io(path))?;
-    let member: Member = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    if member.version != VERSION {
-        return Err(bad(format!("it has version {}, this xhop reads {VERSION}", member.version)));
+    // Of another version not more than that is understood.
+    let Versioned { version } =
+        serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    if version != VERSION {
+        let (path, wanted) = (path.into(), VERSION);
+        return Err(Error::RecordVersion { path, found: version, wanted });
     }
+    let member: Member = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
     // A record that was copied elsewhere must not lead to other paths than its own.
     if member.segment.record(&member.host) != path {
         return Err(bad("it belongs to another place".into()));

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::carry::holds;
 use super::choose::{Chosen, choose};
+use super::down::TakeOut;
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
-use super::jumbo;
+use super::jumbo::{self, Instead, Route};
 use super::member::Member;
 use super::record::Place;
 use super::segment::Segment;
 use super::sound::sound;
 use super::way::{ChecksumWay, Ways, Wishes};
 use super::wish::wish;
-use super::{Plan, down, tables};
+use super::{Plan, tables};
 use crate::container::Container;
 use crate::{Error, Result};
 
@@ -39,11 +40,51 @@ pub fn join(
     ground: Ground,
 ) -> Result<Plan> {
     let segment = &chosen.segment;
+    let sight = look(chosen, doubted, wishes, places, ground)?;
+    refuse_shared_addresses(&sight.wished)?;
+    // All on a bridge are joined alike: one tells of the others.
+    refuse_mixed_ways(sight.staying())?;
+    if let ([alone], true) = (sight.wished.as_slice(), sight.others.is_empty()) {
+        return Err(Error::Alone { name: alone.name.clone() });
+    }
+    let mut plan = Plan { warnings: warnings(segment, ground)?, ..Plan::default() };
+    let mut routes = jumbo::Found::new(ground);
+    let wanted = sight.routes();
+    take_out(&sight, segment, places, &wanted, &mut routes, &mut plan, ground)?;
+    make_members(&sight, &mut plan.actions, ground)?;
+    // Last, when both ends take large packets.
+    make_routes(&sight, &wanted, &mut routes, &mut plan)?;
+    plan.others = sight.others.into_values().cloned().collect();
+    plan.members = sight.wished;
+    plan.mended = Some(segment.clone());
+    Ok(plan)
+}
+
+/// Who there is.
+struct Sight<'p> {
+    /// Who is named, or has to be looked at, as he is to be.
+    wished: Vec<Member>,
+    /// Those whose records were read, as they were.
+    found: Found,
+    /// Who stays as he is.
+    others: BTreeMap<u32, &'p Place>,
+    /// As many of them as have to be known.
+    kin: Vec<Member>,
+}
+
+/// Looks at who has been on this bridge, and at who is named now wherever he has been.
+fn look<'p>(
+    chosen: &Chosen,
+    doubted: &HashSet<u32>,
+    wishes: Wishes,
+    places: &'p [Place],
+    ground: Ground,
+) -> Result<Sight<'p>> {
+    let segment = &chosen.segment;
     let named: HashSet<_> =
         chosen.attachments.iter().map(|(_, a)| (a.host.netns, a.host.ifindex)).collect();
     let mut sound = sound(segment, ground)?;
     sound.retain(|host| !doubted.contains(host));
-    // What has been on this bridge, and what is named now wherever it has been.
     let mut found = Found { live: Vec::new(), dead: Vec::new() };
     let (mut others, mut doubtful) = (BTreeMap::new(), Vec::new());
     for place in places {
@@ -56,12 +97,21 @@ pub fn join(
         }
     }
     let one = others.values().chain(&doubtful).next().map(|place| place.read()).transpose()?;
-    let ways = wishes.settle(one.map(|member| (member.datapath, member.checksum)))?;
+    let here = |member: &&Member| member.segment == *segment;
+    let one = one.as_ref().or_else(|| found.live.iter().find(here));
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
         let before = found.live.iter().find(same);
+        // As he is joined himself, or else as others are.
+        let ways = wishes.settle(before.filter(here).or(one).map(Ways::of))?;
         wished.push(wish(ways, name, segment, attachment, before, ground)?);
+    }
+    if wished.iter().any(|member| member.bridge_mtu.is_some()) {
+        let noted = noted_mtu(others.values().chain(&doubtful), &found, segment)?;
+        for mtu in wished.iter_mut().filter_map(|member| member.bridge_mtu.as_mut()) {
+            *mtu = noted.unwrap_or(*mtu);
+        }
     }
     for place in doubtful {
         wished.extend(found.again(place, ground)?);
@@ -74,35 +124,94 @@ pub fn join(
             wished.extend(found.again(place, ground)?);
         }
     }
-    refuse_shared_addresses(&wished)?;
-    // All on a bridge are joined alike: one tells of the others.
     let kin = kin(&wished, &found, &others)?;
-    refuse_mixed_ways(wished.iter().chain(&kin))?;
-    if let ([alone], true) = (wished.as_slice(), others.is_empty()) {
-        return Err(Error::Alone { name: alone.name.clone() });
+    Ok(Sight { wished, found, others, kin })
+}
+
+/// The bridge's MTU as it was noted first: one for all of its members.
+fn noted_mtu<'p>(
+    mut joined: impl Iterator<Item = &'p &'p Place>,
+    found: &Found,
+    segment: &Segment,
+) -> Result<Option<u32>> {
+    let here = |member: &&Member| member.segment == *segment;
+    let known = found.live.iter().chain(&found.dead).filter(here);
+    match known.filter_map(|member| member.bridge_mtu).next() {
+        Some(mtu) => Ok(Some(mtu)),
+        None => joined.find_map(|place| place.read().map(|m| m.bridge_mtu).transpose()).transpose(),
     }
-    let Found { live: mut changed, dead } = found;
-    changed.retain(|member| !wished.contains(member));
+}
+
+impl Sight<'_> {
+    /// All who are joined in the end, as far as they are known.
+    fn staying(&self) -> impl Iterator<Item = &Member> {
+        self.wished.iter().chain(&self.kin)
+    }
+
+    /// Those who are not as they are to be, or are elsewhere.
+    fn changed(&self) -> Vec<Member> {
+        let live = self.found.live.iter();
+        live.filter(|member| !self.wished.contains(member)).cloned().collect()
+    }
+
+    /// Whether what holds of a member now holds no more once that is taken back.
+    fn is_anew(&self, member: &Member) -> bool {
+        let Found { live, dead } = &self.found;
+        let changed = live.iter().filter(|before| !self.wished.contains(before));
+        changed.chain(dead).any(|before| before.host == member.host)
+    }
+
+    /// All routes from and to those who are looked at.
+    fn routes(&self) -> HashSet<Route> {
+        let mut routes = HashSet::new();
+        for (at, one) in self.wished.iter().enumerate() {
+            for other in self.wished.iter().skip(at + 1).chain(&self.kin) {
+                routes.extend(jumbo::routes(one, other));
+                routes.extend(jumbo::routes(other, one));
+            }
+        }
+        routes
+    }
+}
+
+/// Who is gone is taken out for good; who is to be otherwise, so that it can be taken back.
+fn take_out(
+    sight: &Sight,
+    segment: &Segment,
+    places: &[Place],
+    kept: &HashSet<Route>,
+    routes: &mut jumbo::Found,
+    plan: &mut Plan,
+    ground: Ground,
+) -> Result<()> {
+    let (changed, dead) = (sight.changed(), &sight.found.dead);
     let left = |list: &[Member], place: &Place| list.iter().any(|member| place.is_for(member));
-    let stands = |on: &Segment, place: &Place| place.is_on(on) && !left(&dead, place);
+    let stands = |on: &Segment, place: &Place| place.is_on(on) && !left(dead, place);
     // They may all be gone, if nobody is named.
-    let lives = !wished.is_empty() || !others.is_empty();
+    let lives = !sight.wished.is_empty() || !sight.others.is_empty();
     let lives = |on: &Segment| lives && on == segment;
+    let before = |on: &Segment| lives(on) || places.iter().any(|place| stands(on, place));
     let after = |on: &Segment| {
         lives(on) || places.iter().any(|place| stands(on, place) && !left(&changed, place))
     };
-    let staying: Vec<&Member> = wished.iter().chain(&kin).collect();
-    let mut actions = down::take_out(&changed, &after, &staying, false, ground)?;
-    let before = |on: &Segment| lives(on) || places.iter().any(|place| stands(on, place));
+    let staying: Vec<&Member> = sight.staying().collect();
     let still: Vec<&Member> = staying.iter().copied().chain(&changed).collect();
-    let clear = down::take_out(&dead, &before, &still, false, ground)?;
-    // What holds now holds no more once it is taken back.
-    let anew = |member: &Member| changed.iter().chain(&dead).any(|m| m.host == member.host);
+    let out = TakeOut { needed: &before, kin: &still, kept, unmount: false };
+    plan.clear = out.plan(dead, routes, &mut plan.warnings, ground)?;
+    let out = TakeOut { needed: &after, kin: &staying, kept, unmount: false };
+    plan.actions = out.plan(&changed, routes, &mut plan.warnings, ground)?;
+    Ok(())
+}
+
+/// What has to be done for those who are looked at. What others stand on too is looked at for all.
+fn make_members(sight: &Sight, actions: &mut Vec<Action>, ground: Ground) -> Result<()> {
     let mut shared: Vec<Fact> = Vec::new();
-    for member in &wished {
-        let anew = anew(member);
+    let wished = sight.wished.iter().map(|member| (member, sight.is_anew(member)));
+    let others = sight.kin.iter().map(|member| (member, false));
+    for (at, (member, anew)) in wished.chain(others).enumerate() {
+        let looked_at = at < sight.wished.len();
         for fact in member.facts() {
-            if fact.is_shared() && shared.contains(&fact) {
+            if !fact.is_shared() && !looked_at || fact.is_shared() && shared.contains(&fact) {
                 continue;
             }
             if anew && !fact.is_shared() || !holds(&fact, ground)? {
@@ -113,20 +222,31 @@ pub fn join(
             }
         }
     }
-    // Last, when both ends take large packets.
-    for (at, one) in wished.iter().enumerate() {
-        for other in wished.iter().skip(at + 1).chain(&kin) {
-            for fact in jumbo::routes_between(one, other) {
-                if anew(one) || anew(other) || !holds(&fact, ground)? {
-                    actions.push(Action { sense: Sense::Make, fact });
+    Ok(())
+}
+
+/// The routes that are missing. Where a container has one of its own, that stays.
+fn make_routes(
+    sight: &Sight,
+    wanted: &HashSet<Route>,
+    routes: &mut jumbo::Found,
+    plan: &mut Plan,
+) -> Result<()> {
+    for from in sight.staying() {
+        for route in sight.staying().flat_map(|to| jumbo::routes(from, to)) {
+            if !wanted.contains(&route) || routes.has(&route)? {
+                continue;
+            }
+            match routes.instead(&route)? {
+                Instead::Direct(_) => {
+                    plan.actions.push(Action { sense: Sense::Make, fact: Fact::Route(route) });
                 }
+                Instead::Own => plan.warnings.push(jumbo::own_route(&from.name, route.to)),
+                Instead::Elsewhere => {}
             }
         }
     }
-    let warnings = warnings(segment, ground)?;
-    let others = others.into_values().cloned().collect();
-    let mended = Some(segment.clone());
-    Ok(Plan { clear, actions, members: wished, others, mended, warnings })
+    Ok(())
 }
 
 /// The records that were read, by whether their veth is still there.

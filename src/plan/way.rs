@@ -32,9 +32,9 @@ pub struct Wishes {
     /// How to attach programs.
     pub attach: Option<Attach>,
     /// Let TCP over IPv4 send more at once.
-    pub big_tcp: bool,
+    pub big_tcp: Option<bool>,
     /// Let the joined send each other large packets.
-    pub jumbo: bool,
+    pub jumbo: Option<bool>,
     /// Take foreign programs off, and join what the kernel's own path would keep apart.
     pub force: bool,
 }
@@ -58,17 +58,21 @@ pub struct Ways {
 
 impl Wishes {
     /// Settles what was left open, where `joined` is how others on the bridge are joined.
-    pub fn settle(self, joined: Option<(Datapath, Option<ChecksumWay>)>) -> Result<Ways> {
+    pub fn settle(self, joined: Option<Ways>) -> Result<Ways> {
         let Self { asked, checksum, attach, big_tcp, jumbo, force } = self;
-        let datapath = asked.choose(checksum, joined.map(|(datapath, _)| datapath))?;
+        let datapath = asked.choose(checksum, joined.map(|joined| joined.datapath))?;
+        // Options are taken over with the datapath that they are for.
+        let theirs = joined.filter(|joined| joined.datapath == datapath);
+        let big_tcp = big_tcp.unwrap_or(theirs.is_some_and(|ways| ways.big_tcp));
+        let jumbo = jumbo.unwrap_or(theirs.is_some_and(|ways| ways.jumbo));
         if big_tcp && datapath == Datapath::Generic {
             let why = "generic XDP redirects no packet larger than an MTU can be, 64 KiB";
             return Err(Error::NoBigTcp { why });
         }
         let native = datapath == Datapath::Native;
         // Who trusts checksums wants it of all.
-        let left_open = match joined {
-            Some((_, Some(ChecksumWay::Trust))) => ChecksumWay::Trust,
+        let left_open = match joined.and_then(|joined| joined.checksum) {
+            Some(ChecksumWay::Trust) => ChecksumWay::Trust,
             _ => ChecksumWay::Complete,
         };
         let checksum = native.then_some(checksum.unwrap_or(left_open));
@@ -80,6 +84,13 @@ impl Wishes {
             None => Attach::best(datapath, checksum)?,
         };
         Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force })
+    }
+}
+
+impl Ways {
+    /// Whether the host's ends take larger packets than the bridge.
+    pub fn raises_mtu(self) -> bool {
+        self.jumbo || self.datapath == Datapath::Generic
     }
 }
 

@@ -69,8 +69,9 @@ pub fn wish(
     if member.readiness == Readiness::Gro {
         change(&mut member, "rx-gro", true, before, ground)?;
     }
-    if ways.datapath == Datapath::Generic || ways.jumbo {
-        member.bridge_mtu = match before.and_then(|before| before.bridge_mtu) {
+    if ways.raises_mtu() {
+        let here = before.filter(|before| before.segment == *segment);
+        member.bridge_mtu = match here.and_then(|before| before.bridge_mtu) {
             Some(noted) => Some(noted),
             None => Some(ground.present(&segment.bridge)?.1.mtu),
         };
@@ -110,13 +111,14 @@ fn resize(
 ) -> Result<()> {
     let noted = before.and_then(|before| before.sizes.iter().find(|size| size.what == what));
     let was = match (noted, sizes::found(ground, &member.host, what)?) {
-        (Some(noted), _) => noted.was,
-        (None, Some(found)) => found,
-        (None, None) if what == SizeOf::GsoIpv4 => {
+        (Some(noted), Some(found)) if found == noted.on => noted.was,
+        // What others have set meanwhile is what is found.
+        (_, Some(found)) => found,
+        (_, None) if what == SizeOf::GsoIpv4 => {
             let why = "this kernel's TCP over IPv4 sends at most 64 KiB at once (more from 6.3)";
             return Err(Error::NoBigTcp { why });
         }
-        (None, None) => return Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
+        (_, None) => return Err(Error::InterfaceGone { ifname: member.host.name.clone() }),
     };
     if was < on {
         member.sizes.push(Size { what, was, on });

@@ -1,4 +1,4 @@
-//! `peer` and `forward+frags`, which look at headers alone: against the model, which sees no program.
+//! `peer` and `forward+frags`, which look at headers alone: against the models, which see no program.
 
 mod bridge;
 mod model;
@@ -10,28 +10,34 @@ use proptest::sample::select;
 use proptest::test_runner::Config;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
 use xhop_asm::programs::Shipped;
-use xhop_vm::packet::{B, Packet, catalogue, icmp, icmp6};
+use xhop_vm::packet::{B, Extension, Packet, catalogue, icmp, icmp6, sctp, tcp, tcp6};
 
 /// One of each kind.
 fn both() -> [Bridge; 2] {
     [Shipped::Peer, Shipped::ForwardFrags].map(Bridge::of)
 }
 
+/// As its model says, and the same for both.
 #[track_caller]
-fn agree(bridge: &Bridge, gone: Option<u32>, frame: &[u8], veth: u32) {
-    assert_eq!(bridge.send(frame, veth), model::peer(gone, frame, veth));
+fn agree(bridges: &[Bridge; 2], gone: Option<u32>, frame: &[u8], veth: u32) {
+    let [peer, frags] = bridges;
+    assert_eq!(peer.send(frame, veth), model::peer(gone, frame, veth));
+    assert_eq!(frags.send(frame, veth), model::forward_frags(gone, frame, veth));
 }
 
 #[test]
 fn the_catalogue() {
     for gone in [None, Some(B_VETH)] {
-        for bridge in both() {
-            gone.iter().for_each(|veth: &u32| bridge.remove("ports", &veth.to_ne_bytes()));
-            for case in catalogue() {
-                for veth in [A_VETH, C_VETH] {
-                    agree(&bridge, gone, &case.frame, veth);
-                }
+        let both = both();
+        for (bridge, veth) in both.iter().flat_map(|bridge| gone.map(|veth: u32| (bridge, veth))) {
+            bridge.remove("ports", &veth.to_ne_bytes());
+        }
+        for case in catalogue() {
+            for veth in [A_VETH, C_VETH] {
+                agree(&both, gone, &case.frame, veth);
             }
+        }
+        for bridge in &both {
             let counted = bridge.counters().map(|(packets, _)| packets > 100);
             let seen = [gone.is_none(), true, gone.is_some(), true];
             assert_eq!(counted, seen, "{VERDICTS:?}");
@@ -90,6 +96,31 @@ fn vlans_pass() {
     }
 }
 
+/// What `peer` changes nothing of, it need not understand.
+#[test]
+fn whatever_has_addresses_hops_by_peer() {
+    let [peer, frags] = both();
+    let v4 = tcp().payload_len(21);
+    let options = v4.clone().options(vec![0x94, 4, 0, 0]);
+    let extension = tcp6().payload_len(21).extension(Extension::Destination);
+    let [first, later] =
+        [(0, true), (1480, false)].map(|(offset, more)| tcp6().fragment(offset, more));
+    for packet in [options, extension, first, later, sctp()] {
+        peer.keeps(&packet.bytes(), Verdict::Forwarded);
+        frags.passes(&packet.bytes());
+    }
+    // Encapsulated: GRE, ESP, IPv6 in IPv4.
+    for protocol in [47, 50, 41] {
+        peer.keeps(&patched(v4.bytes(), 23, &[protocol]), Verdict::Forwarded);
+        peer.keeps(&patched(tcp6().bytes(), 20, &[protocol]), Verdict::Forwarded);
+    }
+    for kind in 133..=137 {
+        peer.passes(&patched(icmp6().bytes(), 54, &[kind]));
+    }
+    peer.passes(&patched(v4.bytes(), 14, &[0x55]));
+    peer.passes(&patched(tcp6().bytes(), 14, &[0x40]));
+}
+
 /// BIG TCP: 16 bits are too few for the length, and the field is zero (net/ipv4/ip_output.c). With IPv6 a
 /// hop-by-hop header has the length, and passes as any extension does.
 #[test]
@@ -106,15 +137,17 @@ fn lengths_of_zero() {
 /// What lies in one piece may end anywhere: only the headers that are asked for must be there.
 #[test]
 fn cut_at_every_length() {
-    for bridge in both() {
-        for packet in kinds().into_iter().chain([icmp(), icmp6()]) {
-            let frame = packet.clone().payload_len(60).bytes();
-            let needs = packet.l4_offset() + usize::from(packet.l4 == icmp6().l4);
-            for len in 0..=frame.len() {
+    let both = both();
+    for packet in kinds().into_iter().chain([icmp(), icmp6()]) {
+        let frame = packet.clone().payload_len(60).bytes();
+        let type_too = usize::from(packet.l4 == icmp6().l4);
+        for len in 0..=frame.len() {
+            for (bridge, more) in both.iter().zip([0, type_too]) {
+                let needs = packet.l4_offset() + more;
                 let verdict = if len < needs { Verdict::Passed } else { Verdict::Forwarded };
                 bridge.keeps(&frame[..len], verdict);
-                agree(&bridge, None, &frame[..len], A_VETH);
             }
+            agree(&both, None, &frame[..len], A_VETH);
         }
     }
 }
@@ -133,6 +166,6 @@ fn changed_bytes() {
                 *place = byte;
             }
         }
-        bridges.iter().for_each(|bridge| agree(bridge, None, &frame, veth));
+        agree(&bridges, None, &frame, veth);
     });
 }

@@ -1,8 +1,9 @@
 //! Headers: from the context to a packet of which it is known that it can be forwarded.
 //!
-//! Only what is understood whole goes on: untagged unicast Ethernet; IPv4 without options or IPv6
-//! without extension headers; TCP, UDP or ICMP. A frame shorter than its IP length, neighbour
-//! discovery, tunnels, SCTP (whose CRC nobody here would complete): to the kernel.
+//! Where frames are changed, only what is understood whole goes on: untagged unicast Ethernet; IPv4 without
+//! options or IPv6 without extension headers; TCP, UDP or ICMP. A frame shorter than its IP length, neighbour
+//! discovery, tunnels, SCTP (whose CRC nobody here would complete): to the kernel. Where nothing is changed,
+//! [`addressed`] does.
 
 use super::{END, Family, PKT};
 use crate::assembler::Assembler;
@@ -48,6 +49,27 @@ pub fn ip(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target)
 pub fn ip_header(asm: &mut Assembler, family: Family, known: Label, pass: &impl Target) {
     header(asm, family, pass);
     protocol(asm, family, known, pass);
+}
+
+/// Goes on with whatever has a source and a destination: what is not changed need not be understood. Neighbour
+/// discovery is told apart, unless extension headers are before it. Needs [`ethernet`] before it. Loses `r2` to `r4`.
+pub fn addressed(asm: &mut Assembler, family: Family, pass: &impl Target) {
+    match family {
+        Family::V4 => {
+            asm.load(R3, PKT.u8(eth::LEN + ipv4::VERSION_IHL), "version and header length");
+            asm.and(R3, 0xf0, "version");
+            asm.jump_if(R3.ne(0x40), pass, "not IPv4");
+        }
+        Family::V6 => {
+            let known = asm.label("known6");
+            header(asm, family, pass);
+            asm.load(R4, PKT.u8(eth::LEN + ipv6::NEXT_HEADER), "next header");
+            asm.jump_if(R4.ne(proto::ICMPV6), &known, "no neighbour discovery");
+            // What an skb has elsewhere is of some thousand bytes: no neighbour discovery either.
+            icmpv6(asm, &known, pass, &known);
+            asm.bind(known);
+        }
+    }
 }
 
 /// A plain header of this family.
@@ -98,19 +120,22 @@ fn protocol(asm: &mut Assembler, family: Family, known: Label, pass: &impl Targe
     asm.jump_if(R4.eq(proto::UDP), &known, "UDP");
     match family {
         Family::V4 => asm.jump_if(R4.ne(proto::ICMP), pass, "neither TCP, UDP nor ICMP"),
-        Family::V6 => icmpv6(asm, &known, pass),
+        Family::V6 => {
+            let why = "an extension header, or a protocol not known here";
+            asm.jump_if(R4.ne(proto::ICMPV6), pass, why);
+            icmpv6(asm, &known, pass, pass);
+        }
     }
     asm.bind(known);
 }
 
-/// Needs the next header in `r4`.
-fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target) {
+/// ICMPv6 that is not the kernel's. Goes to `far` if its type is not in what lies there.
+fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target, far: &impl Target) {
     const ICMP: i16 = eth::LEN + ipv6::LEN;
-    asm.jump_if(R4.ne(proto::ICMPV6), pass, "an extension header, or a protocol not known here");
     asm.load(R3, PKT.u16(eth::LEN + ipv6::PAYLOAD_LENGTH), "payload length");
     asm.be16(R3, "in host order");
     asm.jump_if(R3.lt(i32::from(icmpv6::LEN)), pass, "shorter than its own header");
-    within(asm, ICMP + 1, pass, "no ICMPv6 type");
+    within(asm, ICMP + 1, far, "no ICMPv6 type");
     asm.load(R3, PKT.u8(ICMP), "ICMPv6 type");
     asm.jump_if(R3.lt(icmpv6::ND_FIRST), known, "an error or an echo");
     asm.jump_if(R3.le(icmpv6::ND_LAST), pass, "neighbour discovery is the kernel's");

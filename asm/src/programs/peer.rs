@@ -15,8 +15,9 @@ use crate::reg::{R0, R8, R9, Reg};
 /// What it does.
 pub(super) const ABOUT: &str = "\
 From a container's host-side veth straight into another container, on the skb that its stack made:
-segmentation and checksums stay left to the device, and nothing is copied. No byte is ever written.
-What is not understood, or not known, goes on to the bridge as it came.";
+segmentation and checksums stay left to the device, and nothing is copied. No byte is ever written, so that
+the protocol, options and extension headers need not be understood. What is not known goes on to the bridge
+as it came.";
 
 /// Its registers.
 pub(super) const CONTRACT: &str = "\
@@ -34,25 +35,24 @@ pub fn peer() -> Result<Program, Error> {
     let mut asm = Assembler::on(Hook::Tc, Shipped::Peer.name());
     let exits = Exits::new(&mut asm);
     let other = asm.label("not_ipv4");
-    let (known4, known6) = (asm.label("known4"), asm.label("known6"));
 
     skb::context(&mut asm, INGRESS, &exits.pass);
     parse::ethernet(&mut asm, &other, &exits.pass);
-    hop(&mut asm, Family::V4, known4, &exits);
+    hop(&mut asm, Family::V4, &exits);
     asm.jump(&exits.forwarded, "as in IPv6");
     asm.bind(other);
     parse::ipv6_type(&mut asm, &exits.pass);
-    hop(&mut asm, Family::V6, known6, &exits);
+    hop(&mut asm, Family::V6, &exits);
     exits.leave(&mut asm, Hook::Tc);
     asm.finish()
 }
 
 /// One family, from the IP header to the decision to forward, or out by one of the exits.
-fn hop(asm: &mut Assembler, family: Family, known: crate::Label, exits: &Exits) {
+fn hop(asm: &mut Assembler, family: Family, exits: &Exits) {
     let endpoints = asm.map(endpoint::endpoints(family));
     let ports = asm.map(endpoint::ports());
 
-    parse::ip_header(asm, family, known, &exits.pass);
+    parse::addressed(asm, family, &exits.pass);
     endpoint::lookup(asm, endpoints, family, Side::Destination, &exits.pass);
     asm.mov(DESTINATION, R0, "the destination's endpoint");
     endpoint::same_mac(asm, eth::DST, DESTINATION, &exits.pass, endpoint::MOVED);

@@ -80,6 +80,7 @@ impl Pair {
         };
         let namespaces = Namespaces::find()?;
         let force = self.force;
+        let (big_tcp, jumbo) = (Some(big_tcp), Some(jumbo));
         let join = Join { datapath, checksum, big_tcp, jumbo, force, ..Join::default() };
         let plan = up::plan(&self.names, join, &namespaces)?;
         carry_out(&plan, Ground::new(&namespaces))?;

@@ -27,7 +27,7 @@ use crate::Result;
 
 pub use addr::AddrInfo;
 pub use filter::TcProgram;
-pub use host_route::{ROUTE_MTU_MAX, RTPROT_XHOP};
+pub use host_route::{Direct, ROUTE_MTU_MAX, RTPROT_XHOP};
 pub use link::{LinkInfo, XdpAttached};
 pub use monitor::{Change, Monitor};
 pub use route::Route;

@@ -11,7 +11,7 @@ use super::socket::{About, malformed};
 use crate::Result;
 
 /// Bytes of `struct rtmsg`.
-const RTMSG: usize = 12;
+pub(super) const RTMSG: usize = 12;
 /// include/uapi/linux/rtnetlink.h
 pub(super) const RTAX_LOCK: u16 = 1;
 pub(super) const RTAX_MTU: u16 = 2;

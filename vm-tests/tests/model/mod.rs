@@ -1,4 +1,4 @@
-//! What `forward` has to do, once more: in plain Rust, from what the blocks promise, with headers
+//! What `forward` and `peer` have to do, once more: in plain Rust, from what the blocks promise, with headers
 //! and sums by etherparse.
 
 // Each test file uses its share.
@@ -37,14 +37,19 @@ enum Field {
 /// What becomes of a frame that comes in by `veth`, while `gone` is no port any more.
 pub fn forward(checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
     match understood(frame) {
-        Some((_, datagram)) if datagram.whole => hop(checksum, gone, frame, veth),
+        Some((_, datagram)) if datagram.whole => hop(understood, checksum, gone, frame, veth),
         _ => Hop { verdict: Verdict::Passed, to: None, frame: frame.to_vec() },
     }
 }
 
-/// The same where only the headers need be there, and no byte is written: `peer` and `forward+frags`.
+/// The same where only the headers need be there, and no byte is written: `forward+frags`.
+pub fn forward_frags(gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
+    hop(understood, Checksum::Keep, gone, frame, veth)
+}
+
+/// The same where only the addresses need be: `peer`.
 pub fn peer(gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
-    hop(Checksum::Keep, gone, frame, veth)
+    hop(addressed, Checksum::Keep, gone, frame, veth)
 }
 
 /// Whether `trust` may take the checksum to be right.
@@ -54,9 +59,11 @@ pub fn trusts(frame: &[u8]) -> bool {
     is(datagram.src, ethernet.source()) && is(datagram.dst, ethernet.destination())
 }
 
-fn hop(checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
+type Read = fn(&[u8]) -> Option<(Ethernet2HeaderSlice<'_>, Datagram<'_>)>;
+
+fn hop(read: Read, checksum: Checksum, gone: Option<u32>, frame: &[u8], veth: u32) -> Hop {
     let leave = |verdict| Hop { verdict, to: None, frame: frame.to_vec() };
-    let Some((ethernet, datagram)) = understood(frame) else { return leave(Verdict::Passed) };
+    let Some((ethernet, datagram)) = read(frame) else { return leave(Verdict::Passed) };
     let to = match owner(datagram.dst) {
         Some((host, to)) if host.mac == ethernet.destination() => to,
         _ => return leave(Verdict::Passed),
@@ -98,6 +105,31 @@ fn understood(frame: &[u8]) -> Option<(Ethernet2HeaderSlice<'_>, Datagram<'_>)> 
         _ => return None,
     };
     Some((ethernet, datagram))
+}
+
+/// Untagged unicast Ethernet; IP but for neighbour discovery. Of the datagram no more than the addresses.
+fn addressed(frame: &[u8]) -> Option<(Ethernet2HeaderSlice<'_>, Datagram<'_>)> {
+    let ethernet = Ethernet2HeaderSlice::from_slice(frame).ok()?;
+    let ip = &frame[14..];
+    let (src, dst): (IpAddr, IpAddr) = match ethernet.ether_type() {
+        EtherType::IPV4 if ip.len() >= 20 && ip[0] >> 4 == 4 => {
+            let address = |at: usize| <[u8; 4]>::try_from(&ip[at..at + 4]).expect("four");
+            (address(12).into(), address(16).into())
+        }
+        EtherType::IPV6 => {
+            let header = Ipv6HeaderSlice::from_slice(ip).ok()?;
+            let icmp = header.next_header() == IpNumber::IPV6_ICMP;
+            let discovery = |kind: &u8| (133..=137).contains(kind);
+            if icmp && (header.payload_length() < 8 || ip.get(40).is_some_and(discovery)) {
+                return None;
+            }
+            (header.source_addr().into(), header.destination_addr().into())
+        }
+        _ => return None,
+    };
+    let (protocol, payload) = (IpNumber::IPV6_NO_NEXT_HEADER, &ip[..0]);
+    let datagram = Datagram { src, dst, protocol, fragment: false, at: 14, payload, whole: false };
+    (ethernet.destination()[0] & 1 == 0).then_some((ethernet, datagram))
 }
 
 fn ipv4(ip: &[u8]) -> Option<Datagram<'_>> {
