@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::known::Known;
 use crate::{Error, Result};
 
 /// An answer longer than this is not the engine's.
@@ -43,7 +44,10 @@ pub struct Running {
 pub fn inspect(name: &str) -> Result<Option<Running>> {
     let Some(found) = ask::<Inspect>(&format!("/containers/{name}/json"))? else { return Ok(None) };
     if found.state.pid == 0 {
-        return Err(Error::NotRunning { name: name.into() });
+        return Err(Error::NotRunning {
+            name: format!("docker:{name}"),
+            start: format!("docker start {name}"),
+        });
     }
     Ok(Some(Running { name: found.name.trim_start_matches('/').into(), pid: found.state.pid }))
 }
@@ -55,6 +59,17 @@ pub fn knows(name: &str) -> Result<bool> {
         Err(Error::Engine { gone: true, .. }) => Ok(false),
         Err(Error::NotRunning { .. }) => Ok(true),
         found => Ok(found?.is_some()),
+    }
+}
+
+/// Those that run; none if there is no engine.
+pub fn all() -> Result<Vec<Known>> {
+    if !present() {
+        return Ok(Vec::new());
+    }
+    match ask("/containers/json") {
+        Err(Error::Engine { gone: true, .. }) => Ok(Vec::new()),
+        answer => Ok(answer?.unwrap_or_default()),
     }
 }
 

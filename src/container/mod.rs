@@ -3,10 +3,17 @@
 pub mod docker;
 mod find;
 mod interface;
+mod known;
+mod lxc;
 mod name;
 mod namespaces;
+mod nspawn;
+mod owner;
+mod podman;
+mod running;
 
 pub use find::{Attachment, Bridge, Container, attachment_at, find};
 pub use interface::{Interface, Mac};
 pub use name::Name;
 pub use namespaces::Namespaces;
+pub use owner::Owners;

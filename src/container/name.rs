@@ -14,6 +14,12 @@ pub enum Name {
     Pid(u32),
     /// `docker:NAME`: a container of the Docker engine, by name or id.
     Docker(String),
+    /// `podman:NAME`: a container of podman, by name or id.
+    Podman(String),
+    /// `nspawn:NAME`: a machine of systemd-nspawn.
+    Nspawn(String),
+    /// `lxc:NAME`: a container of LXC.
+    Lxc(String),
     /// `veth:IFNAME`: the container at the other end of this host-side interface.
     Veth(String),
     /// Just a name: whichever of the above there is.
@@ -42,9 +48,14 @@ impl FromStr for Name {
             None => Ok(Self::Bare(name.into())),
             Some("netns") => Ok(Self::Netns(name.into())),
             Some("docker") => Ok(Self::Docker(name.into())),
+            Some("podman") => Ok(Self::Podman(name.into())),
+            Some("nspawn") => Ok(Self::Nspawn(name.into())),
+            Some("lxc") => Ok(Self::Lxc(name.into())),
             Some("veth") => Ok(Self::Veth(name.into())),
             Some("pid") => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
-            Some(_) => Err(bad("the kinds are netns:, pid:, docker: and veth:")),
+            Some(_) => {
+                Err(bad("the kinds are netns:, pid:, docker:, podman:, nspawn:, lxc: and veth:"))
+            }
         }
     }
 }
@@ -55,6 +66,9 @@ impl fmt::Display for Name {
             Self::Netns(name) => write!(f, "netns:{name}"),
             Self::Pid(pid) => write!(f, "pid:{pid}"),
             Self::Docker(name) => write!(f, "docker:{name}"),
+            Self::Podman(name) => write!(f, "podman:{name}"),
+            Self::Nspawn(name) => write!(f, "nspawn:{name}"),
+            Self::Lxc(name) => write!(f, "lxc:{name}"),
             Self::Veth(name) => write!(f, "veth:{name}"),
             Self::Bare(name) => write!(f, "{name}"),
         }
@@ -79,7 +93,11 @@ mod tests {
             "netns:..",
             "pid:x",
             "pid:-1",
-            "lxc:a",
+            "lxd:a",
+            "lxc:",
+            "lxc:../a",
+            "nspawn:..",
+            "podman:a/b",
             "a b",
             "a\n",
             "docker:a?b",
@@ -92,7 +110,8 @@ mod tests {
 
     #[test]
     fn shown_as_given() {
-        for text in ["netns:a", "pid:1", "docker:b", "veth:c", "d"] {
+        for text in ["netns:a", "pid:1", "docker:b", "podman:c", "nspawn:d", "lxc:e", "veth:f", "g"]
+        {
             assert_eq!(
                 text.parse::<Name>().map(|name| name.to_string()).ok().as_deref(),
                 Some(text)

@@ -12,6 +12,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
+use super::process;
 use crate::{Error, Result};
 
 /// A network namespace, kept alive by its descriptor.
@@ -144,9 +145,7 @@ impl Place {
 pub fn places() -> Result<Vec<Place>> {
     let mut paths = entries("/run/netns")?;
     paths.extend(entries("/run/docker/netns")?);
-    let processes = entries("/proc")?.into_iter();
-    let processes = processes.filter(|path| path.file_name().is_some_and(is_number));
-    paths.extend(processes.map(|path| path.join("ns/net")));
+    paths.extend(process::folders()?.map(|folder| folder.join("ns/net")));
     let mut seen = HashSet::new();
     let place = |path: PathBuf| {
         let meta = std::fs::metadata(&path).ok()?;
@@ -164,12 +163,18 @@ pub fn allow_descriptors() {
     }
 }
 
-fn is_number(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
+/// The named ones: `ip netns`. By inode number; a name whose namespace is gone is left out.
+pub fn named() -> Result<Vec<(u64, String)>> {
+    let own = std::fs::metadata("/proc/self/ns/net").map_err(Error::io("/proc/self/ns/net"))?;
+    let named = |path: PathBuf| {
+        let meta = std::fs::metadata(&path).ok().filter(|meta| meta.dev() == own.dev())?;
+        Some((meta.ino(), path.file_name()?.to_str()?.to_owned()))
+    };
+    Ok(entries("/run/netns")?.into_iter().filter_map(named).collect())
 }
 
 /// The paths in a directory; none if there is no such directory.
-fn entries(dir: &str) -> Result<Vec<PathBuf>> {
+pub fn entries(dir: &str) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         list => list
