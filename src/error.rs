@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
+use crate::container::Name;
+
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -150,12 +152,12 @@ pub enum Error {
         candidates: String,
     },
     /// There is such a container, but it has no process.
-    #[error("{name} is not running: start it with `{start}`")]
+    #[error("{name} is not running: start it with `{start} {}`", name.text())]
     NotRunning {
-        /// Its name, with its kind.
-        name: String,
+        /// Its name.
+        name: Name,
         /// The command that starts it.
-        start: String,
+        start: &'static str,
     },
     /// The Docker engine can't be asked.
     #[error("{socket}: the Docker engine does not answer: {why}: check that it runs", socket = socket.display())]
@@ -164,7 +166,7 @@ pub enum Error {
         socket: PathBuf,
         /// What went wrong.
         why: String,
-        /// Nobody listens there.
+        /// There is none on this host.
         gone: bool,
     },
     /// The container has no veth whose other end can be found.

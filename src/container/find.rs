@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use super::interface::{Interface, Mac};
 use super::name::Name;
 use super::namespaces::Namespaces;
-use super::{docker, running};
 use crate::sys::netlink::{AddrInfo, LinkInfo};
 use crate::sys::netns::Netns;
 use crate::{Error, Result};
@@ -59,16 +58,8 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
             inside(name, Netns::open(path).map_err(not_found(name))?, namespaces)
         }
         Name::Pid(pid) => inside(name, Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
-        Name::Docker(id) => match docker::inspect(id)? {
-            Some(running) => {
-                let named = Name::Docker(running.name);
-                inside(&named, Netns::of_pid(running.pid).map_err(not_found(name))?, namespaces)
-            }
-            None => Err(no_such(name)),
-        },
-        Name::Podman(_) | Name::Nspawn(_) | Name::Lxc(_) => {
-            let running = running::all()?;
-            let (shown, first) = running::named(name, &running)?.ok_or_else(|| no_such(name))?;
+        Name::Docker(_) | Name::Podman(_) | Name::Nspawn(_) | Name::Lxc(_) => {
+            let (shown, first) = namespaces.host().find(name)?.ok_or_else(|| no_such(name))?;
             let netns = Netns::of_pid(first.pid).map_err(not_found(name))?;
             // Its number may be another's by now.
             match netns.inode() == first.netns {
@@ -87,13 +78,9 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     if std::path::Path::new("/run/netns").join(bare).exists() {
         candidates.push(Name::Netns(bare.into()));
     }
-    if docker::knows(bare)? {
-        candidates.push(Name::Docker(bare.into()));
-    }
-    let running = running::all()?;
-    for kind in [Name::Podman, Name::Nspawn, Name::Lxc] {
+    for kind in [Name::Docker, Name::Podman, Name::Nspawn, Name::Lxc] {
         let name = kind(bare.into());
-        if running::knows(&name, &running)? {
+        if namespaces.host().has(&name)? {
             candidates.push(name);
         }
     }

@@ -1,57 +1,58 @@
-//! What an engine knows of its containers, in Docker's words or in podman's.
+//! What engines list: containers and networks, in Docker's words or in podman's.
 
 use serde::Deserialize;
 
 use crate::{Error, Result};
 
-/// A container.
-#[derive(Deserialize, Clone, PartialEq, Eq, Debug)]
+/// A container or a network.
+#[derive(Deserialize, Debug)]
 pub struct Known {
     /// 64 hexadecimal digits.
     #[serde(alias = "Id")]
     pub id: String,
+    /// Of a container.
     #[serde(alias = "Names")]
     names: Option<Vec<String>>,
+    /// Of a network.
+    #[serde(rename = "Driver")]
+    pub driver: Option<String>,
+    /// Of a network.
+    #[serde(rename = "Options")]
+    pub options: Option<Options>,
+}
+
+/// How a network is to be.
+#[derive(Deserialize, Debug)]
+pub struct Options {
+    /// What its bridge is to be called.
+    #[serde(rename = "com.docker.network.bridge.name")]
+    pub bridge: Option<String>,
+    /// Whether its containers may talk.
+    #[serde(rename = "com.docker.network.bridge.enable_icc")]
+    pub enable_icc: Option<String>,
 }
 
 impl Known {
-    /// Its name; the beginning of its id if it has none.
-    pub fn name(&self) -> String {
-        self.names().next().unwrap_or_else(|| short(&self.id)).to_owned()
-    }
-
-    /// Docker's begin with a slash; with another in it, it is what a third container calls this one.
-    fn names(&self) -> impl Iterator<Item = &str> {
+    /// A container's name. Docker's begin with a slash; with another in it, it is what a third container
+    /// calls this one.
+    pub fn name(&self) -> Option<&str> {
         let names = self.names.iter().flatten();
-        names.map(|name| name.trim_start_matches('/')).filter(|name| !name.contains('/'))
+        names.map(|name| name.trim_start_matches('/')).find(|name| !name.contains('/'))
     }
-}
-
-/// The beginning of an id, as engines show it.
-fn short(id: &str) -> &str {
-    id.get(..12).unwrap_or(id)
-}
-
-/// The name of the container with this id.
-pub fn name_of(id: &str, known: &[Known]) -> String {
-    let found = known.iter().find(|known| known.id == id);
-    found.map_or_else(|| short(id).to_owned(), Known::name)
 }
 
 /// The container with this name or id, or whose id alone begins so.
 pub fn called<'a>(text: &str, known: &'a [Known]) -> Result<Option<&'a Known>> {
-    let exact = |known: &&Known| known.id == text || known.names().any(|name| name == text);
-    if let Some(known) = known.iter().find(exact) {
+    if let Some(known) = known.iter().find(|known| known.name() == Some(text)) {
         return Ok(Some(known));
     }
-    let found: Vec<_> = known.iter().filter(|known| known.id.starts_with(text)).collect();
-    match found.as_slice() {
-        [] => Ok(None),
-        [one] => Ok(Some(one)),
-        several => Err(Error::Ambiguous {
+    let mut found = known.iter().filter(|known| known.id.starts_with(text));
+    match (found.next(), found.next()) {
+        (Some(one), Some(other)) => Err(Error::Ambiguous {
             name: text.into(),
-            candidates: several.iter().map(|known| known.name()).collect::<Vec<_>>().join(", "),
+            candidates: format!("{}, {}", one.id, other.id),
         }),
+        (one, _) => Ok(one),
     }
 }
 
@@ -61,29 +62,35 @@ mod tests {
 
     #[test]
     fn in_their_words() {
-        let docker = r#"[{"Id": "0123456789abcdef", "Names": ["/other/alias", "/web"], "Image": "i"}, {"Id": "f0", "Names": null}]"#;
-        let podman = r#"[{"id": "0123456789abcdef", "names": ["web"], "layer": "l", "flags": {"ProcessLabel": ""}}, {"id": "f0"}]"#;
+        let docker = r#"[{"Id": "0123456789abcdef", "Names": ["/other/alias", "/web"], "Image": "i",
+            "HostConfig": {"NetworkMode": "default"}}, {"Id": "f0", "Names": null}]"#;
+        let podman = r#"[{"id": "0123456789abcdef", "names": ["web"], "layer": "l",
+            "flags": {"ProcessLabel": "", "Volatile": true}}, {"id": "f0"}]"#;
         for text in [docker, podman] {
             let known: Vec<Known> = serde_json::from_str(text).expect("containers");
-            assert_eq!(known[0].name(), "web");
-            assert_eq!(known[1].name(), "f0");
-            assert_eq!(name_of("0123456789abcdef", &known), "web");
-            assert_eq!(name_of("1123456789abcdef", &known), "1123456789ab");
+            assert_eq!(known[0].id, "0123456789abcdef");
+            assert_eq!(known.iter().map(Known::name).collect::<Vec<_>>(), [Some("web"), None]);
         }
     }
 
     #[test]
-    fn names_before_ids_before_beginnings() {
-        let known = |id: &str, name: &str| Known { id: id.into(), names: Some(vec![name.into()]) };
-        let all =
-            [known("ab01", "web"), known("ab02", "ab"), known("cd03", "db"), known("ce", "é")];
-        let called = |text| called(text, &all).map(|found| found.map(|known| known.id.clone()));
-        assert_eq!(called("web").ok(), Some(Some("ab01".into())));
-        assert_eq!(called("ab").ok(), Some(Some("ab02".into())), "a name");
-        assert_eq!(called("ab01").ok(), Some(Some("ab01".into())));
-        assert_eq!(called("cd").ok(), Some(Some("cd03".into())), "the beginning of one");
-        assert_eq!(called("x").ok(), Some(None));
+    fn names_before_beginnings_of_ids() {
+        let all: Vec<Known> = [("ab01", "web"), ("ab02", "ab"), ("cd03", "db"), ("ce", "c-1")]
+            .map(|(id, name)| format!(r#"{{"id": "{id}", "names": ["{name}"]}}"#))
+            .iter()
+            .map(|text| serde_json::from_str(text).expect("a container"))
+            .collect();
+        let called = |text| called(text, &all).map(|found| found.map(|known| known.id.as_str()));
+        for (text, id) in [
+            ("web", Some("ab01")),
+            ("ab", Some("ab02")),
+            ("ab01", Some("ab01")),
+            ("cd", Some("cd03")),
+            ("x", None),
+        ] {
+            assert_eq!(called(text).expect("one or none"), id, "{text}");
+        }
         let error = called("c").expect_err("two begin so").to_string();
-        assert!(error.contains("ambiguous") && error.contains("db"), "{error}");
+        assert_eq!(error, "c is ambiguous: say which of cd03, ce");
     }
 }

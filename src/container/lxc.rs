@@ -2,18 +2,17 @@
 
 /// Its name: by the title of its monitor, or else (with `lxc-start --foreground`) by the cgroups of its
 /// first process.
-pub fn container(monitor: &[String], cgroups: impl FnOnce() -> String) -> Option<String> {
+pub fn container<'a>(monitor: &'a str, cgroups: &'a str) -> Option<&'a str> {
     // LXD's and Incus' have it too: `[lxc monitor] FOLDER NAME`.
-    let title = monitor.first().and_then(|word| word.strip_prefix("[lxc monitor] "));
-    match title {
-        Some(title) => title.rsplit(' ').next().map(str::to_owned),
-        None => cgroups().lines().find_map(payload).map(str::to_owned),
+    match monitor.strip_prefix("[lxc monitor] ") {
+        Some(title) => title.trim_end_matches('\0').split(' ').reduce(|_, last| last),
+        None => cgroups.lines().find_map(payload),
     }
 }
 
 /// The outermost in a line of cgroups(7): `lxc.payload.NAME`, before LXC 4 `lxc.payload/NAME` or `lxc/NAME`.
 fn payload(line: &str) -> Option<&str> {
-    let mut parts = line.splitn(3, ':').nth(2)?.split('/');
+    let mut parts = line.split('/');
     while let Some(part) = parts.next() {
         match part.strip_prefix("lxc.payload.") {
             Some(name) => return Some(name),
@@ -30,14 +29,14 @@ mod tests {
 
     #[test]
     fn by_the_title() {
-        let title = |text: &str| container(&[text.into()], || unreachable!());
-        assert_eq!(title("[lxc monitor] /var/lib/lxc web").as_deref(), Some("web"));
-        assert_eq!(title("[lxc monitor] /srv/with space/lxc web").as_deref(), Some("web"));
+        let cgroups = "0::/lxc.payload.web-1\n";
+        for folder in ["/var/lib/lxc", "/srv/with space/lxc"] {
+            assert_eq!(container(&format!("[lxc monitor] {folder} web\0\0"), cgroups), Some("web"));
+        }
     }
 
     #[test]
     fn by_the_cgroup() {
-        let of = |cgroups: &str| container(&["lxc-start".into()], || cgroups.into());
         for cgroups in [
             "0::/lxc.payload.web\n",
             "0::/lxc.payload.web/system.slice/ssh.service\n",
@@ -46,12 +45,10 @@ mod tests {
             "4:memory:/lxc.payload/web\n",
             "0::/lxc.payload.web/lxc.payload.inner\n",
         ] {
-            assert_eq!(of(cgroups).as_deref(), Some("web"), "{cgroups}");
+            assert_eq!(container("lxc-start", cgroups), Some("web"), "{cgroups}");
         }
-        for cgroups in ["", "0::/\n", "0::/lxc.monitor.web\n", "0::/lxc\n", "lxc/web", "0:/lxc/web"]
-        {
-            assert_eq!(of(cgroups), None, "{cgroups}");
+        for cgroups in ["", "0::/\n", "0::/lxc.monitor.web\n", "0::/lxc\n"] {
+            assert_eq!(container("", cgroups), None, "{cgroups}");
         }
-        assert_eq!(container(&[], || String::new()), None);
     }
 }

@@ -2,18 +2,18 @@
 
 pub mod docker;
 mod find;
+mod host;
 mod interface;
 mod known;
 mod lxc;
 mod name;
 mod namespaces;
 mod nspawn;
-mod owner;
 mod podman;
 mod running;
 
 pub use find::{Attachment, Bridge, Container, attachment_at, find};
+pub use host::Host;
 pub use interface::{Interface, Mac};
 pub use name::Name;
 pub use namespaces::Namespaces;
-pub use owner::Owners;

@@ -44,34 +44,65 @@ impl FromStr for Name {
         if !name.chars().all(plain) || name == "." || name == ".." || name.len() > 255 {
             return Err(bad("it must be 1 to 255 letters, digits and signs, without / ? %"));
         }
-        match kind {
-            None => Ok(Self::Bare(name.into())),
-            Some("netns") => Ok(Self::Netns(name.into())),
-            Some("docker") => Ok(Self::Docker(name.into())),
-            Some("podman") => Ok(Self::Podman(name.into())),
-            Some("nspawn") => Ok(Self::Nspawn(name.into())),
-            Some("lxc") => Ok(Self::Lxc(name.into())),
-            Some("veth") => Ok(Self::Veth(name.into())),
-            Some("pid") => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
-            Some(_) => {
-                Err(bad("the kinds are netns:, pid:, docker:, podman:, nspawn:, lxc: and veth:"))
+        let make = match kind {
+            None => Self::Bare,
+            Some("netns") => Self::Netns,
+            Some("docker") => Self::Docker,
+            Some("podman") => Self::Podman,
+            Some("nspawn") => Self::Nspawn,
+            Some("lxc") => Self::Lxc,
+            Some("veth") => Self::Veth,
+            Some("pid") => {
+                return name.parse().map(Self::Pid).map_err(|_| bad("a process has a number"));
             }
+            Some(_) => {
+                return Err(bad(
+                    "the kinds are netns:, pid:, docker:, podman:, nspawn:, lxc: and veth:",
+                ));
+            }
+        };
+        Ok(make(name.into()))
+    }
+}
+
+impl Name {
+    /// One of the same engine with another name or id.
+    pub fn with(&self, text: &str) -> Self {
+        match self {
+            Self::Docker(_) => Self::Docker(text.into()),
+            _ => Self::Podman(text.into()),
+        }
+    }
+
+    /// Without its kind; of a process nothing.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Netns(text)
+            | Self::Docker(text)
+            | Self::Podman(text)
+            | Self::Nspawn(text)
+            | Self::Lxc(text)
+            | Self::Veth(text)
+            | Self::Bare(text) => text,
+            Self::Pid(_) => "",
         }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Netns(name) => write!(f, "netns:{name}"),
-            Self::Pid(pid) => write!(f, "pid:{pid}"),
-            Self::Docker(name) => write!(f, "docker:{name}"),
-            Self::Podman(name) => write!(f, "podman:{name}"),
-            Self::Nspawn(name) => write!(f, "nspawn:{name}"),
-            Self::Lxc(name) => write!(f, "lxc:{name}"),
-            Self::Veth(name) => write!(f, "veth:{name}"),
-            Self::Bare(name) => write!(f, "{name}"),
-        }
+        let kind = match self {
+            Self::Netns(_) => "netns:",
+            Self::Pid(pid) => return write!(f, "pid:{pid}"),
+            Self::Docker(_) => "docker:",
+            Self::Podman(_) => "podman:",
+            Self::Nspawn(_) => "nspawn:",
+            Self::Lxc(_) => "lxc:",
+            Self::Veth(_) => "veth:",
+            Self::Bare(_) => "",
+        };
+        f.write_str(kind)?;
+        f.write_str(self.text())
     }
 }
 

@@ -5,6 +5,7 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::host::Host;
 use crate::Result;
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Rtnl;
@@ -19,6 +20,7 @@ pub struct Namespaces {
     /// How many of the places were tried in turn.
     tried: Cell<usize>,
     nsids: RefCell<Nsids>,
+    host: Host,
     rtnl: Recent<Rtnl>,
     ethtool: Recent<Ethtool>,
     netdev: Recent<Netdev>,
@@ -45,6 +47,7 @@ impl Namespaces {
             places: OnceCell::new(),
             tried: Cell::new(0),
             nsids: RefCell::default(),
+            host: Host::default(),
             rtnl: Recent::default(),
             ethtool: Recent::default(),
             netdev: Recent::default(),
@@ -116,6 +119,11 @@ impl Namespaces {
                 return Ok(Some(netns));
             }
         }
+    }
+
+    /// Who lives in them.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// A routing socket there.

@@ -3,55 +3,95 @@
 //! `containers.json`, and `volatile-containers.json` for those of `--rm`, in a folder for each storage driver: of the
 //! usual storage, and of wherever a monitor keeps its container.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use super::known::{self, Known};
+use super::known::Known;
 use super::name::Name;
 use super::running::Running;
-use crate::Result;
 use crate::sys::{file, netns};
+use crate::{Error, Result};
 
 /// A container takes some hundred bytes.
 const MOST: u64 = 16 << 20;
 
 /// Those it knows, running or not.
-pub fn all(running: &[Running]) -> Result<Vec<Known>> {
+pub fn containers(running: &[Running]) -> Result<Vec<Known>> {
     let mut folders: Vec<PathBuf> = netns::entries("/var/lib/containers/storage")?;
-    folders.retain(|folder| folder.to_string_lossy().ends_with("-containers"));
-    folders.extend(running.iter().flat_map(kept_in));
-    folders.sort_unstable();
-    folders.dedup();
+    for folder in running.iter().flat_map(kept_in) {
+        if !folders.contains(&folder) {
+            folders.push(folder);
+        }
+    }
     let mut all = Vec::new();
     for folder in folders {
         for name in ["containers.json", "volatile-containers.json"] {
             let path = folder.join(name);
-            if let Some(text) = file::read(&path, MOST)? {
-                all.extend(parse(&path, &text)?);
+            match file::read(&path, MOST).and_then(|text| parse(&text)) {
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                known => all.extend(known.map_err(Error::io(path))?),
             }
         }
     }
     Ok(all)
 }
 
-/// The one with this name or id, or whose id alone begins so.
-pub fn called(text: &str, running: &[Running]) -> Result<Option<Known>> {
-    Ok(known::called(text, &all(running)?)?.cloned())
+fn parse(text: &[u8]) -> std::io::Result<Vec<Known>> {
+    serde_json::from_slice(text).map_err(|error| file::malformed(&error.to_string()))
 }
 
-fn parse(path: &Path, text: &[u8]) -> Result<Vec<Known>> {
-    // Empty before there is a container.
-    match text.is_empty() {
-        true => Ok(Vec::new()),
-        false => {
-            serde_json::from_slice(text).map_err(|error| file::malformed(path, &error.to_string()))
-        }
-    }
-}
-
-/// The folders that a monitor's paths tell of: `FOLDER/ID/userdata/...`.
+/// The folders that a monitor's paths tell of: `/FOLDER/ID/userdata/...`.
 fn kept_in(running: &Running) -> Vec<PathBuf> {
     let Name::Podman(id) = &running.name else { return Vec::new() };
-    let inside = format!("/{id}/userdata");
-    let paths = running.monitor.iter().filter(|word| word.starts_with('/'));
-    paths.filter_map(|word| Some(word.split_once(&inside)?.0.into())).collect()
+    let folder = |word| {
+        let path = Path::new(word).ancestors().find(|path| path.ends_with(id))?;
+        path.parent().filter(|folder| folder.is_absolute()).map(Path::to_owned)
+    };
+    running.monitor.split('\0').filter_map(folder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "f28af089f14a97b48dfbd12b18404632693457269aaabbf9eaf7faa87d53e9f4";
+
+    #[test]
+    fn where_a_monitor_keeps_it() {
+        let line = |words: &str| words.replace(' ', "\0").replace("ID", ID);
+        let of =
+            |name, words: &str| kept_in(&Running { name, pid: 1, netns: 1, monitor: line(words) });
+        let podman = || Name::Podman(ID.into());
+        let words = "/usr/bin/conmon --api-version 1 -c ID -u ID -r /usr/bin/crun \
+            -b /srv/storage/vfs-containers/ID/userdata \
+            -p /run/containers/storage/vfs-containers/ID/userdata/pidfile -n web \
+            -l k8s-file:/srv/storage/vfs-containers/ID/userdata/ctr.log --exit-command-arg cleanup ID";
+        let folders = of(podman(), words);
+        assert_eq!(
+            folders,
+            ["/srv/storage/vfs-containers", "/run/containers/storage/vfs-containers"]
+                .map(PathBuf::from)
+        );
+        assert!(of(Name::Docker(ID.into()), words).is_empty());
+        assert!(
+            of(podman(), "-b ID/userdata -b ../ID -b /ID -b").iter().all(|folder| folder == "/")
+        );
+    }
+
+    #[test]
+    fn a_storage_that_is_none() {
+        assert_eq!(parse(b"[]").expect("none").len(), 0);
+        for bad in [
+            &b""[..],
+            b"{}",
+            b"[{}]",
+            b"[{\"id\": 1}]",
+            b"[{\"id\": \"a\", \"names\": \"\\u001b\"}]",
+            b"\xff",
+        ] {
+            let error = parse(bad).expect_err("malformed");
+            assert_eq!(error.kind(), ErrorKind::InvalidData);
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
+    }
 }

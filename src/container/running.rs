@@ -6,12 +6,13 @@
 //! container has a say, nor, but for LXC which is for them too, have users who are not root.
 
 use super::name::Name;
-use super::{lxc, nspawn, podman};
-use crate::sys::process::{self, Process};
-use crate::{Error, Result};
+use super::{lxc, nspawn};
+use crate::Result;
+use crate::sys::netns::Netns;
+use crate::sys::process::{self, namespace, status};
 
 /// A container that runs.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub struct Running {
     /// Its name; those of Docker and podman have their whole id in its place.
     pub name: Name,
@@ -19,106 +20,45 @@ pub struct Running {
     pub pid: u32,
     /// Inode number of that one's network namespace.
     pub netns: u64,
-    /// Its monitor's command line.
-    pub monitor: Vec<String>,
+    /// Its monitor's command line, each word ended by a NUL.
+    pub monitor: String,
 }
 
-/// All but those that are in the network namespace of their monitor.
+/// All but those in our own network namespace; who was there first comes first.
 pub fn all() -> Result<Vec<Running>> {
-    let processes = process::all()?;
-    let mut all = Vec::new();
-    for first in &processes {
-        let Ok(at) = processes.binary_search_by_key(&first.parent, |process| process.pid) else {
-            continue;
-        };
-        let parent = &processes[at];
-        if parent.netns == first.netns || !process::is_near(parent.pid) {
-            continue;
-        }
-        let monitor = process::arguments(parent.pid);
-        if let Some(name) = watched(parent, &monitor, first.pid)? {
-            all.push(Running { name, pid: first.pid, netns: first.netns, monitor });
-        }
-    }
-    Ok(all)
+    let own = Netns::current()?.inode();
+    Ok(process::all()?.into_iter().filter_map(|pid| container(pid, own)).collect())
 }
 
-/// Whose first process this is.
-fn watched(parent: &Process, monitor: &[String], first: u32) -> Result<Option<Name>> {
-    Ok(match (parent.name.as_str(), parent.root) {
-        // Others than Docker have it too.
-        ("containerd-shim", true) if after(monitor, "-namespace") == Some("moby") => {
-            id(after(monitor, "-id")).map(Name::Docker)
-        }
-        ("conmon", true) => id(after(monitor, "-c")).map(Name::Podman),
-        ("systemd-nspawn", true) => nspawn::machine(monitor, first)?.map(Name::Nspawn),
-        _ => lxc::container(monitor, || process::cgroups(first)).map(Name::Lxc),
-    })
+/// The container whose first process this is.
+fn container(pid: u32, own: u64) -> Option<Running> {
+    let netns = namespace(pid, "net").filter(|netns| *netns != own)?;
+    let parent = status(pid, "PPid").parse().ok()?;
+    // In a container others may watch over others.
+    let outside = namespace(parent, "net") != Some(netns)
+        && namespace(parent, "pid") == namespace(std::process::id(), "pid");
+    let monitor = process::text(parent, "cmdline");
+    let name = watched(parent, &monitor, pid).filter(|_| outside)?;
+    Some(Running { name, pid, netns, monitor })
+}
+
+fn watched(parent: u32, monitor: &str, first: u32) -> Option<Name> {
+    let program = status(parent, "Name");
+    // Really, too: su(1) is root by its file.
+    let by_root = status(parent, "Uid").starts_with("0\t0\t");
+    match program.as_str() {
+        // Others than Docker have it too: the engine does not know these.
+        "containerd-shim" if by_root => after(monitor, "-id").map(Name::Docker),
+        "conmon" if by_root => after(monitor, "-c").map(Name::Podman),
+        "systemd-nspawn" if by_root => nspawn::machine(first).map(Name::Nspawn),
+        _ => lxc::container(monitor, &process::text(first, "cgroup"))
+            .map(|name| Name::Lxc(name.into())),
+    }
 }
 
 /// The word after an option.
-fn after<'a>(line: &'a [String], option: &str) -> Option<&'a str> {
-    let at = line.iter().position(|word| word == option)?;
-    line.get(at + 1).map(String::as_str)
-}
-
-/// Docker's and podman's ids are 64 hexadecimal digits.
-fn id(word: Option<&str>) -> Option<String> {
-    let is_id = |word: &&str| word.len() == 64 && word.bytes().all(|b| b.is_ascii_hexdigit());
-    word.filter(is_id).map(str::to_owned)
-}
-
-/// The one of `running` that podman, systemd-nspawn or LXC call so, and its name in full; `None` if they know
-/// none.
-pub fn named<'a>(name: &Name, running: &'a [Running]) -> Result<Option<(Name, &'a Running)>> {
-    let (key, shown) = match name {
-        Name::Podman(text) => match podman::called(text, running)? {
-            Some(known) => (Name::Podman(known.id.clone()), Name::Podman(known.name())),
-            None => return Ok(None),
-        },
-        _ => (name.clone(), name.clone()),
-    };
-    let found: Vec<_> = running.iter().filter(|running| running.name == key).collect();
-    match found.as_slice() {
-        [] => match start(&shown) {
-            Some(start) => Err(Error::NotRunning { name: shown.to_string(), start }),
-            None => Ok(None),
-        },
-        // What is started inside afterwards has the same namespace.
-        [first, rest @ ..] if rest.iter().all(|other| other.netns == first.netns) => {
-            Ok(Some((shown, first)))
-        }
-        several => Err(Error::Ambiguous {
-            name: name.to_string(),
-            candidates: several
-                .iter()
-                .map(|one| format!("pid:{}", one.pid))
-                .collect::<Vec<_>>()
-                .join(", "),
-        }),
-    }
-}
-
-/// How one that is there, but does not run, is started.
-fn start(name: &Name) -> Option<String> {
-    let there = |path: String| std::path::Path::new(&path).symlink_metadata().is_ok();
-    match name {
-        Name::Podman(name) => Some(format!("podman start {name}")),
-        Name::Nspawn(name) => ["", ".raw"]
-            .iter()
-            .any(|kind| there(format!("/var/lib/machines/{name}{kind}")))
-            .then(|| format!("machinectl start {name}")),
-        Name::Lxc(name) => {
-            there(format!("/var/lib/lxc/{name}")).then(|| format!("lxc-start {name}"))
-        }
-        _ => None,
-    }
-}
-
-/// Whether they know it, running or not.
-pub fn knows(name: &Name, running: &[Running]) -> Result<bool> {
-    match named(name, running) {
-        Err(Error::NotRunning { .. } | Error::Ambiguous { .. }) => Ok(true),
-        found => Ok(found?.is_some()),
-    }
+fn after(line: &str, option: &str) -> Option<String> {
+    let mut words = line.split('\0');
+    words.find(|word| *word == option)?;
+    words.next().map(str::to_owned)
 }

@@ -1,41 +1,32 @@
 //! Files that others write.
 
 use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read};
+use std::io::{Error, ErrorKind, Read, Result};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
 
-use crate::{Error, Result};
-
-/// What is in a file of at most `most` bytes; `None` if there is none.
+/// What is in a file of at most `most` bytes.
 ///
 /// # Errors
 /// Also for a symlink, which could lead anywhere, and for what is no plain file, which may never end.
-pub fn read(path: &Path, most: u64) -> Result<Option<Vec<u8>>> {
+pub fn read(path: &Path, most: u64) -> Result<Vec<u8>> {
     let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
-    let file = match OpenOptions::new().read(true).custom_flags(flags.bits()).open(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(Error::io(path))?,
-    };
-    if !file.metadata().map_err(Error::io(path))?.is_file() {
-        return Err(malformed(path, "it is no plain file"));
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(malformed("it is no plain file"));
     }
     let mut bytes = Vec::new();
-    file.take(most + 1).read_to_end(&mut bytes).map_err(Error::io(path))?;
-    match bytes.len() as u64 > most {
-        true => Err(malformed(path, "it is too large")),
-        false => Ok(Some(bytes)),
+    match file.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        true => Err(malformed("it is too large")),
+        false => Ok(bytes),
     }
 }
 
-/// A file that holds something else than it should.
-pub fn malformed(path: &Path, why: &str) -> Error {
-    Error::Io {
-        path: path.into(),
-        source: std::io::Error::new(ErrorKind::InvalidData, why.escape_debug().to_string()),
-    }
+/// What is wrong with a file that holds something else than it should.
+pub fn malformed(why: &str) -> Error {
+    Error::new(ErrorKind::InvalidData, why.escape_debug().to_string())
 }
 
 #[cfg(test)]
@@ -53,10 +44,11 @@ mod tests {
         symlink(&plain, &link).expect("a symlink");
         let fifo = dir.join("fifo");
         nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).expect("a fifo");
-        assert_eq!(read(&plain, 4).expect("four bytes").as_deref(), Some(&b"four"[..]));
-        assert!(read(&gone, 4).expect("nothing").is_none());
+        assert_eq!(read(&plain, 4).expect("four bytes"), b"four");
+        assert_eq!(read(&gone, 4).expect_err("nothing").kind(), ErrorKind::NotFound);
         for (path, most) in [(&plain, 3), (&link, 4), (&dir, 4), (&fifo, 4)] {
-            let error = read(path, most).expect_err("no such file").to_string();
+            let error =
+                crate::Error::io(path)(read(path, most).expect_err("no such file")).to_string();
             assert!(error.starts_with(&path.display().to_string()), "{error}");
             assert!(error.contains(": check that"), "{error}");
         }

@@ -145,7 +145,7 @@ impl Place {
 pub fn places() -> Result<Vec<Place>> {
     let mut paths = entries("/run/netns")?;
     paths.extend(entries("/run/docker/netns")?);
-    paths.extend(process::folders()?.map(|folder| folder.join("ns/net")));
+    paths.extend(process::all()?.iter().map(|pid| format!("/proc/{pid}/ns/net").into()));
     let mut seen = HashSet::new();
     let place = |path: PathBuf| {
         let meta = std::fs::metadata(&path).ok()?;
