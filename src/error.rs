@@ -152,12 +152,10 @@ pub enum Error {
         candidates: String,
     },
     /// There is such a container, but it has no process.
-    #[error("{name} is not running: start it with `{start} {}`", name.text())]
+    #[error("{name} is not running: start it with `{} {}`", starts(name), name.text())]
     NotRunning {
         /// Its name.
         name: Name,
-        /// The command that starts it.
-        start: &'static str,
     },
     /// The Docker engine can't be asked.
     #[error("{socket}: the Docker engine does not answer: {why}: check that it runs", socket = socket.display())]
@@ -567,6 +565,16 @@ impl Error {
 /// A path in one line, whatever is in it.
 pub(crate) fn printable(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
+}
+
+/// What starts a container of this kind.
+fn starts(name: &Name) -> &'static str {
+    match name {
+        Name::Podman(_) => "podman start",
+        Name::Nspawn(_) => "machinectl start",
+        Name::Lxc(_) => "lxc-start",
+        _ => "docker start",
+    }
 }
 
 /// The usual remedy where a file can't be used.

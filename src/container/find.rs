@@ -59,11 +59,11 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
         }
         Name::Pid(pid) => inside(name, Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
         Name::Docker(_) | Name::Podman(_) | Name::Nspawn(_) | Name::Lxc(_) => {
-            let (shown, first) = namespaces.host().find(name)?.ok_or_else(|| no_such(name))?;
-            let netns = Netns::of_pid(first.pid).map_err(not_found(name))?;
+            let found = namespaces.host().find(name)?.ok_or_else(|| no_such(name))?;
+            let netns = Netns::of_pid(found.pid).map_err(not_found(name))?;
             // Its number may be another's by now.
-            match netns.inode() == first.netns {
-                true => inside(&shown, netns, namespaces),
+            match netns.inode() == found.netns {
+                true => inside(&found.name, netns, namespaces),
                 false => Err(no_such(name)),
             }
         }

@@ -2,8 +2,6 @@
 
 use serde::Deserialize;
 
-use crate::{Error, Result};
-
 /// A container or a network.
 #[derive(Deserialize, Debug)]
 pub struct Known {
@@ -41,21 +39,6 @@ impl Known {
     }
 }
 
-/// The container with this name or id, or whose id alone begins so.
-pub fn called<'a>(text: &str, known: &'a [Known]) -> Result<Option<&'a Known>> {
-    if let Some(known) = known.iter().find(|known| known.name() == Some(text)) {
-        return Ok(Some(known));
-    }
-    let mut found = known.iter().filter(|known| known.id.starts_with(text));
-    match (found.next(), found.next()) {
-        (Some(one), Some(other)) => Err(Error::Ambiguous {
-            name: text.into(),
-            candidates: format!("{}, {}", one.id, other.id),
-        }),
-        (one, _) => Ok(one),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,26 +54,5 @@ mod tests {
             assert_eq!(known[0].id, "0123456789abcdef");
             assert_eq!(known.iter().map(Known::name).collect::<Vec<_>>(), [Some("web"), None]);
         }
-    }
-
-    #[test]
-    fn names_before_beginnings_of_ids() {
-        let all: Vec<Known> = [("ab01", "web"), ("ab02", "ab"), ("cd03", "db"), ("ce", "c-1")]
-            .map(|(id, name)| format!(r#"{{"id": "{id}", "names": ["{name}"]}}"#))
-            .iter()
-            .map(|text| serde_json::from_str(text).expect("a container"))
-            .collect();
-        let called = |text| called(text, &all).map(|found| found.map(|known| known.id.as_str()));
-        for (text, id) in [
-            ("web", Some("ab01")),
-            ("ab", Some("ab02")),
-            ("ab01", Some("ab01")),
-            ("cd", Some("cd03")),
-            ("x", None),
-        ] {
-            assert_eq!(called(text).expect("one or none"), id, "{text}");
-        }
-        let error = called("c").expect_err("two begin so").to_string();
-        assert_eq!(error, "c is ambiguous: say which of cd03, ce");
     }
 }

@@ -6,7 +6,7 @@ pub fn container<'a>(monitor: &'a str, cgroups: &'a str) -> Option<&'a str> {
     // LXD's and Incus' have it too: `[lxc monitor] FOLDER NAME`.
     match monitor.strip_prefix("[lxc monitor] ") {
         Some(title) => title.trim_end_matches('\0').split(' ').reduce(|_, last| last),
-        None => cgroups.lines().find_map(payload),
+        None => cgroups.split('\n').find_map(payload),
     }
 }
 

@@ -66,14 +66,6 @@ impl FromStr for Name {
 }
 
 impl Name {
-    /// One of the same engine with another name or id.
-    pub fn with(&self, text: &str) -> Self {
-        match self {
-            Self::Docker(_) => Self::Docker(text.into()),
-            _ => Self::Podman(text.into()),
-        }
-    }
-
     /// Without its kind; of a process nothing.
     pub fn text(&self) -> &str {
         match self {

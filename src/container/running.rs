@@ -24,10 +24,14 @@ pub struct Running {
     pub monitor: String,
 }
 
-/// All but those in our own network namespace; who was there first comes first.
+/// All but those in our own network namespace.
 pub fn all() -> Result<Vec<Running>> {
     let own = Netns::current()?.inode();
-    Ok(process::all()?.into_iter().filter_map(|pid| container(pid, own)).collect())
+    let mut all = Vec::new();
+    for pid in process::all()? {
+        all.extend(container(pid, own));
+    }
+    Ok(all)
 }
 
 /// The container whose first process this is.

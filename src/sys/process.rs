@@ -25,7 +25,7 @@ pub fn namespace(pid: u32, kind: &str) -> Option<u64> {
 pub fn status(pid: u32, field: &str) -> String {
     let status = text(pid, "status");
     let value = |line: &str| line.strip_prefix(field)?.strip_prefix(":\t").map(str::to_owned);
-    status.lines().find_map(value).unwrap_or_default()
+    status.split('\n').find_map(value).unwrap_or_default()
 }
 
 /// What is in one of its files: `cmdline`, `cgroup`. Empty if it is gone.
