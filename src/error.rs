@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use crate::container::Name;
-
 /// The result of everything in this crate that can fail.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -152,10 +150,12 @@ pub enum Error {
         candidates: String,
     },
     /// There is such a container, but it has no process.
-    #[error("{name} is not running: start it with `{} {}`", starts(name), name.text())]
+    #[error("{name} is not running: start it with `{start}`")]
     NotRunning {
-        /// Its name.
-        name: Name,
+        /// Its name, with its kind.
+        name: String,
+        /// The command that starts it.
+        start: String,
     },
     /// The Docker engine can't be asked.
     #[error("{socket}: the Docker engine does not answer: {why}: check that it runs", socket = socket.display())]
@@ -565,16 +565,6 @@ impl Error {
 /// A path in one line, whatever is in it.
 pub(crate) fn printable(path: &Path) -> String {
     path.to_string_lossy().escape_debug().to_string()
-}
-
-/// What starts a container of this kind.
-fn starts(name: &Name) -> &'static str {
-    match name {
-        Name::Podman(_) => "podman start",
-        Name::Nspawn(_) => "machinectl start",
-        Name::Lxc(_) => "lxc-start",
-        _ => "docker start",
-    }
 }
 
 /// The usual remedy where a file can't be used.

@@ -7,56 +7,38 @@ use std::path::Path;
 
 use super::known::Known;
 use super::name::Name;
-use super::running::{self, Running};
+use super::running::{Container, running};
 use super::{docker, podman};
-use crate::sys::netns;
 use crate::{Error, Result};
 
 /// All of Docker, podman, systemd-nspawn and LXC. They are looked for once, when one is asked for.
 #[derive(Default)]
-pub struct Host {
-    listed: OnceCell<Vec<Listed>>,
-}
-
-/// A container, or a network namespace that has a name.
-#[derive(Debug)]
-pub struct Listed {
-    /// Its name.
-    pub name: Name,
-    /// An engine's id; empty if it has none.
-    id: String,
-    /// Its first process; 0 if it does not run.
-    pub pid: u32,
-    /// Inode number of its network namespace.
-    pub netns: u64,
-}
+pub struct Host(OnceCell<Vec<Container>>);
 
 impl Host {
     /// The one with this name, or else with an id that is this or begins so; `None` if there is none.
     ///
     /// # Errors
     /// If it does not run, if there are several, if an engine answers wrongly or a storage can't be read.
-    pub fn find(&self, name: &Name) -> Result<Option<&Listed>> {
-        let listed = self.listed()?;
-        let mut found: Vec<_> = listed.iter().filter(|listed| listed.name == *name).collect();
+    pub fn find(&self, name: &Name) -> Result<Option<&Container>> {
+        let containers = self.containers()?;
+        let mut found: Vec<_> = containers.iter().filter(|one| one.name == *name).collect();
         if found.is_empty() {
-            let begins =
-                |listed: &&Listed| listed.id.starts_with(name.text()) && is_like(listed, name);
-            found = listed.iter().filter(begins).collect();
+            let begins = |one: &&Container| {
+                discriminant(&one.name) == discriminant(name) && one.id.starts_with(name.text())
+            };
+            found = containers.iter().filter(begins).collect();
         }
         match found.as_slice() {
-            [] if is_there(name) => Err(Error::NotRunning { name: name.clone() }),
+            [] if is_there(name) => Err(not_running(name)),
             [] => Ok(None),
-            [first, others @ ..] if others.iter().any(|other| other.netns != first.netns) => {
-                let candidates = found.iter().map(|listed| match listed.id.as_str() {
-                    "" => format!("pid:{}", listed.pid),
-                    _ => listed.name.to_string(),
-                });
+            [one, others @ ..] if others.iter().any(|other| other.netns != one.netns) => {
+                let candidates = found.iter().map(|one| format!("{} (pid:{})", one.name, one.pid));
                 let candidates = candidates.collect::<Vec<_>>().join(", ");
                 Err(Error::Ambiguous { name: name.to_string(), candidates })
             }
-            [first, ..] if first.pid == 0 => Err(Error::NotRunning { name: first.name.clone() }),
-            [first, ..] => Ok(Some(first)),
+            [one, ..] if one.pid == 0 => Err(not_running(&one.name)),
+            [one, ..] => Ok(Some(one)),
         }
     }
 
@@ -71,30 +53,52 @@ impl Host {
         }
     }
 
-    /// Whose the network namespace with this inode number is: `docker:web`, `netns:a`; `None` if it is nobody's.
-    /// Of several containers that share it, the one that was there first.
-    ///
-    /// However many are asked for, all processes are gone through once, and each engine is asked once.
+    /// The one in the network namespace with this inode number; of several, that which was there first.
     ///
     /// # Errors
     /// If an engine answers wrongly or a storage can't be read.
-    pub fn owner(&self, netns: u64) -> Result<Option<&Name>> {
-        let owners = self.listed()?.iter().filter(|listed| listed.netns == netns);
-        // What has but a name comes last.
-        Ok(owners.min_by_key(|listed| listed.pid.wrapping_sub(1)).map(|listed| &listed.name))
+    pub fn at(&self, netns: u64) -> Result<Option<&Container>> {
+        let there = self.containers()?.iter().filter(|one| one.netns == netns);
+        Ok(there.min_by_key(|one| one.pid))
     }
 
-    fn listed(&self) -> Result<&[Listed]> {
-        if let Some(listed) = self.listed.get() {
-            return Ok(listed);
+    fn containers(&self) -> Result<&[Container]> {
+        if let Some(containers) = self.0.get() {
+            return Ok(containers);
         }
-        let listed = list()?;
-        Ok(self.listed.get_or_init(|| listed))
+        let containers = list()?;
+        Ok(self.0.get_or_init(|| containers))
     }
 }
 
-fn is_like(listed: &Listed, name: &Name) -> bool {
-    discriminant(&listed.name) == discriminant(name)
+/// All, by the names that their users know.
+fn list() -> Result<Vec<Container>> {
+    let mut all = running()?;
+    let docker = match docker::containers() {
+        Err(Error::Engine { gone: true, .. }) => Vec::new(),
+        containers => containers?,
+    };
+    let podman = podman::containers(&all)?;
+    for (kind, known) in [(Name::Docker as fn(String) -> Name, docker), (Name::Podman, podman)] {
+        for known in known {
+            name(&mut all, kind, known);
+        }
+    }
+    // Of a name that can't be given nobody is told, nor should a terminal get it.
+    all.retain(|one| one.name.to_string().parse::<Name>().is_ok());
+    Ok(all)
+}
+
+/// Gives one its name, or adds one that does not run.
+fn name(all: &mut Vec<Container>, kind: fn(String) -> Name, known: Known) {
+    let name = kind(known.name().unwrap_or(&known.id).into());
+    let id = kind(known.id.clone());
+    match all.iter_mut().find(|one| one.name == id) {
+        Some(one) => (one.name, one.id) = (name, known.id),
+        None => {
+            all.push(Container { name, id: known.id, pid: 0, netns: 0, monitor: String::new() })
+        }
+    }
 }
 
 /// Whether one that does not run has its files in the usual place.
@@ -107,37 +111,12 @@ fn is_there(name: &Name) -> bool {
     Path::new(folder).join(name.text()).exists()
 }
 
-fn list() -> Result<Vec<Listed>> {
-    let running = running::all()?;
-    let docker = match docker::containers() {
-        Err(Error::Engine { gone: true, .. }) => Vec::new(),
-        containers => containers?,
+fn not_running(name: &Name) -> Error {
+    let start = match name {
+        Name::Podman(_) => "podman start",
+        Name::Nspawn(_) => "machinectl start",
+        Name::Lxc(_) => "lxc-start",
+        _ => "docker start",
     };
-    let podman = podman::containers(&running)?;
-    let mut list = Vec::new();
-    name(&mut list, &running, Name::Docker, docker);
-    name(&mut list, &running, Name::Podman, podman);
-    for Running { name, pid, netns, .. } in running {
-        // Others have a shim too, whom the engine does not know.
-        if matches!(name, Name::Nspawn(_) | Name::Lxc(_)) {
-            list.push(Listed { name, id: String::new(), pid, netns });
-        }
-    }
-    for (netns, name) in netns::named()? {
-        list.push(Listed { name: Name::Netns(name), id: String::new(), pid: 0, netns });
-    }
-    // One that nobody could give is none, nor should a terminal get it.
-    list.retain(|listed| listed.name.to_string().parse::<Name>().is_ok());
-    Ok(list)
-}
-
-/// Lists what an engine knows.
-fn name(list: &mut Vec<Listed>, running: &[Running], kind: fn(String) -> Name, known: Vec<Known>) {
-    for known in known {
-        let name = kind(known.name().unwrap_or(&known.id).into());
-        let found = kind(known.id.clone());
-        let found = running.iter().find(|running| running.name == found);
-        let (pid, netns) = found.map_or((0, 0), |running| (running.pid, running.netns));
-        list.push(Listed { name, id: known.id, pid, netns });
-    }
+    Error::NotRunning { name: name.to_string(), start: format!("{start} {}", name.text()) }
 }

@@ -13,7 +13,6 @@ mod podman;
 mod running;
 
 pub use find::{Attachment, Bridge, Container, attachment_at, find};
-pub use host::Host;
 pub use interface::{Interface, Mac};
 pub use name::Name;
 pub use namespaces::Namespaces;

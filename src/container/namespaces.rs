@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::host::Host;
+use super::name::Name;
 use crate::Result;
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Rtnl;
@@ -121,9 +122,24 @@ impl Namespaces {
         }
     }
 
-    /// Who lives in them.
+    /// The containers in them.
     pub fn host(&self) -> &Host {
         &self.host
+    }
+
+    /// Whose the one with this inode number is: `docker:web`, `netns:a`; `None` if it is nobody's. Of several
+    /// containers that share it, that which was there first.
+    ///
+    /// However many are asked for, all processes are gone through once, and each engine is asked once.
+    ///
+    /// # Errors
+    /// If an engine answers wrongly or a storage can't be read.
+    pub fn owner(&self, inode: u64) -> Result<Option<Name>> {
+        if let Some(container) = self.host.at(inode)? {
+            return Ok(Some(container.name.clone()));
+        }
+        let place = self.places()?.iter().find(|place| place.inode == inode);
+        Ok(place.and_then(|place| format!("netns:{}", place.name()?).parse().ok()))
     }
 
     /// A routing socket there.

@@ -1,18 +1,17 @@
 //! systemd-nspawn: what a machine is called.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
 use nix::sys::stat::{major, minor};
 
 use crate::sys::process;
 
 /// Where the host has a folder for each machine, by its name, which is mounted in it.
-const FOLDERS: &str = "systemd/nspawn/propagate";
+const FOLDERS: &str = "/systemd/nspawn/propagate/";
 
 /// What the machine with this first process is called, be it registered or not.
 pub fn machine(first: u32) -> Option<String> {
-    let of = std::fs::metadata(format!("/run/{FOLDERS}")).ok()?.dev();
+    let of = std::fs::metadata(format!("/run{FOLDERS}")).ok()?.dev();
     let device = format!("{}:{}", major(of), minor(of));
     let mounts = process::text(first, "mountinfo");
     mounts.split('\n').find_map(|line| mounted(line, &device)).map(str::to_owned)
@@ -23,9 +22,9 @@ pub fn machine(first: u32) -> Option<String> {
 fn mounted<'a>(line: &'a str, device: &str) -> Option<&'a str> {
     let mut words = line.split(' ');
     words.nth(2).filter(|of| *of == device)?;
-    let root = Path::new(words.next()?);
-    root.parent().filter(|folder| folder.ends_with(FOLDERS))?;
-    root.file_name()?.to_str()
+    let root = words.next()?;
+    // Where /run is no file system of its own.
+    root.strip_prefix("/run").unwrap_or(root).strip_prefix(FOLDERS)
 }
 
 #[cfg(test)]
@@ -41,7 +40,7 @@ mod tests {
             assert_eq!(mounted(&line(root), "0:39"), Some("web"));
             assert_eq!(mounted(&line(root), "0:3"), None, "another device");
         }
-        for root in ["/", "", "/systemd/nspawn/propagate", "/systemd/nspawn/propagate/.."] {
+        for root in ["/", "", "/systemd/nspawn/propagate", "/srv/systemd/nspawn/propagate/web"] {
             assert_eq!(mounted(&line(root), "0:39"), None, "{root}");
         }
         for bad in ["", " ", "1 2 0:39", "1 2 0:39 "] {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::known::Known;
 use super::name::Name;
-use super::running::Running;
+use super::running::{Container, after};
 use crate::sys::{file, netns};
 use crate::{Error, Result};
 
@@ -16,11 +16,13 @@ use crate::{Error, Result};
 const MOST: u64 = 16 << 20;
 
 /// Those it knows, running or not.
-pub fn containers(running: &[Running]) -> Result<Vec<Known>> {
+pub fn containers(running: &[Container]) -> Result<Vec<Known>> {
     let mut folders: Vec<PathBuf> = netns::entries("/var/lib/containers/storage")?;
-    for folder in running.iter().flat_map(kept_in) {
-        if !folders.contains(&folder) {
-            folders.push(folder);
+    for container in running {
+        for folder in kept_in(container) {
+            if !folders.contains(&folder) {
+                folders.push(folder);
+            }
         }
     }
     let mut all = Vec::new();
@@ -40,14 +42,13 @@ fn parse(text: &[u8]) -> std::io::Result<Vec<Known>> {
     serde_json::from_slice(text).map_err(|error| file::malformed(&error.to_string()))
 }
 
-/// The folders that a monitor's paths tell of: `/FOLDER/ID/userdata/...`.
-fn kept_in(running: &Running) -> Vec<PathBuf> {
-    let Name::Podman(id) = &running.name else { return Vec::new() };
-    let folder = |word| {
-        let path = Path::new(word).ancestors().find(|path| path.ends_with(id))?;
-        path.parent().filter(|folder| folder.is_absolute()).map(Path::to_owned)
-    };
-    running.monitor.split('\0').filter_map(folder).collect()
+/// The folders that a monitor's options tell of: `-b FOLDER/ID/userdata`, `-p FOLDER/ID/userdata/pidfile`.
+fn kept_in(container: &Container) -> impl Iterator<Item = PathBuf> {
+    let podman = matches!(container.name, Name::Podman(_));
+    [("-b", 2), ("-p", 3)].into_iter().filter(move |_| podman).filter_map(|(option, up)| {
+        let path = Path::new(after(&container.monitor, option)?);
+        path.ancestors().nth(up).map(Path::to_owned)
+    })
 }
 
 #[cfg(test)]

@@ -130,6 +130,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Its name, if it has one: `ip netns`.
+    pub fn name(&self) -> Option<&str> {
+        self.path.strip_prefix("/run/netns").ok()?.to_str()
+    }
+
     /// Opens it; `None` if it has vanished, also where another is there by now.
     pub fn open(&self) -> Result<Option<Netns>> {
         match Netns::open(&self.path) {
@@ -161,16 +166,6 @@ pub fn allow_descriptors() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
-}
-
-/// The named ones: `ip netns`. By inode number; a name whose namespace is gone is left out.
-pub fn named() -> Result<Vec<(u64, String)>> {
-    let own = std::fs::metadata("/proc/self/ns/net").map_err(Error::io("/proc/self/ns/net"))?;
-    let named = |path: PathBuf| {
-        let meta = std::fs::metadata(&path).ok().filter(|meta| meta.dev() == own.dev())?;
-        Some((meta.ino(), path.file_name()?.to_str()?.to_owned()))
-    };
-    Ok(entries("/run/netns")?.into_iter().filter_map(named).collect())
 }
 
 /// The paths in a directory; none if there is no such directory.
