@@ -16,14 +16,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 impl Known {
     /// The name of a network's bridge: as it was asked for, else made from the network's id.
     fn bridge(&self) -> String {
-        let id = self.id.get(..12).unwrap_or(&self.id);
-        let name = self.options.as_ref().and_then(|options| options.bridge.clone());
-        name.unwrap_or_else(|| format!("br-{id}"))
+        let id = self.id();
+        let name = self.text(&["Options", "com.docker.network.bridge.name"]);
+        name.map_or_else(|| format!("br-{}", id.get(..12).unwrap_or(id)), str::to_owned)
     }
 
     fn isolates(&self) -> bool {
-        let icc = self.options.as_ref().and_then(|options| options.enable_icc.as_deref());
-        self.driver.as_deref() == Some("bridge") && icc == Some("false")
+        self.text(&["Driver"]) == Some("bridge")
+            && self.text(&["Options", "com.docker.network.bridge.enable_icc"]) == Some("false")
     }
 }
 
@@ -52,7 +52,7 @@ fn list(path: &str) -> Result<Vec<Known>> {
         Error::Engine { socket: socket.clone(), why: error.to_string(), gone }
     })?;
     let body = body(&answer).map_err(|why| failed(why.into()))?;
-    serde_json::from_slice(body).map_err(|error| failed(error.to_string()))
+    Known::all(body).map_err(failed)
 }
 
 /// The engine's socket: `DOCKER_HOST` if it names one, else the usual place.

@@ -91,13 +91,17 @@ fn list() -> Result<Vec<Container>> {
 
 /// Gives one its name, or adds one that does not run.
 fn name(all: &mut Vec<Container>, kind: fn(String) -> Name, known: Known) {
-    let name = kind(known.name().unwrap_or(&known.id).into());
-    let id = kind(known.id.clone());
+    let name = kind(known.name().unwrap_or(known.id()).into());
+    let id = kind(known.id().into());
     match all.iter_mut().find(|one| one.name == id) {
-        Some(one) => (one.name, one.id) = (name, known.id),
-        None => {
-            all.push(Container { name, id: known.id, pid: 0, netns: 0, monitor: String::new() })
-        }
+        Some(one) => (one.name, one.id) = (name, known.id().into()),
+        None => all.push(Container {
+            name,
+            id: known.id().into(),
+            pid: 0,
+            netns: 0,
+            monitor: String::new(),
+        }),
     }
 }
 

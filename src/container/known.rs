@@ -1,41 +1,42 @@
 //! What engines list: containers and networks, in Docker's words or in podman's.
 
-use serde::Deserialize;
+use serde_json::Value;
 
 /// A container or a network.
-#[derive(Deserialize, Debug)]
-pub struct Known {
-    /// 64 hexadecimal digits.
-    #[serde(alias = "Id")]
-    pub id: String,
-    /// Of a container.
-    #[serde(alias = "Names")]
-    names: Option<Vec<String>>,
-    /// Of a network.
-    #[serde(rename = "Driver")]
-    pub driver: Option<String>,
-    /// Of a network.
-    #[serde(rename = "Options")]
-    pub options: Option<Options>,
-}
-
-/// How a network is to be.
-#[derive(Deserialize, Debug)]
-pub struct Options {
-    /// What its bridge is to be called.
-    #[serde(rename = "com.docker.network.bridge.name")]
-    pub bridge: Option<String>,
-    /// Whether its containers may talk.
-    #[serde(rename = "com.docker.network.bridge.enable_icc")]
-    pub enable_icc: Option<String>,
-}
+#[derive(Debug)]
+pub struct Known(Value);
 
 impl Known {
+    /// All in an engine's answer, or in a file of its.
+    pub fn all(text: &[u8]) -> std::result::Result<Vec<Self>, String> {
+        match serde_json::from_slice(text) {
+            Ok(Value::Array(all)) => Ok(all.into_iter().map(Self).collect()),
+            Ok(_) => Err("it is no list".into()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// 64 hexadecimal digits.
+    pub fn id(&self) -> &str {
+        self.text(&["Id"]).or_else(|| self.text(&["id"])).unwrap_or_default()
+    }
+
+    /// What stands there.
+    pub fn text(&self, path: &[&str]) -> Option<&str> {
+        let mut value = &self.0;
+        for key in path {
+            value = value.get(key)?;
+        }
+        value.as_str()
+    }
+
     /// A container's name. Docker's begin with a slash; with another in it, it is what a third container
     /// calls this one.
     pub fn name(&self) -> Option<&str> {
-        let names = self.names.iter().flatten();
-        names.map(|name| name.trim_start_matches('/')).find(|name| !name.contains('/'))
+        let names = self.0.get("Names").or_else(|| self.0.get("names"))?.as_array()?;
+        let mut names =
+            names.iter().filter_map(|name| Some(name.as_str()?.trim_start_matches('/')));
+        names.find(|name| !name.contains('/'))
     }
 }
 

@@ -132,7 +132,7 @@ pub struct Place {
 impl Place {
     /// Its name, if it has one: `ip netns`.
     pub fn name(&self) -> Option<&str> {
-        self.path.strip_prefix("/run/netns").ok()?.to_str()
+        self.path.to_str()?.strip_prefix("/run/netns/")
     }
 
     /// Opens it; `None` if it has vanished, also where another is there by now.
