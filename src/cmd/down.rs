@@ -28,11 +28,6 @@ pub fn run(args: Args) -> Result<()> {
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;
-    if std::env::var_os("TMPOWNER").is_some() {
-        for m in &members {
-            println!("{:?}", namespaces.owner(m.host.netns)?.map(|n| n.to_string()));
-        }
-    }
     let leaving = match args.all {
         true => members.clone(),
         false => named(&args.containers, &members, &namespaces)?,

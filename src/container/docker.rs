@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::json::Json;
 use super::known::Known;
 use crate::{Error, Result};
 
@@ -13,64 +14,64 @@ const MAX_ANSWER: u64 = 16 << 20;
 /// The engine is on this host: it answers at once or not at all.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-impl Known {
-    /// The name of a network's bridge: as it was asked for, else made from the network's id.
-    fn bridge(&self) -> String {
-        let id = self.id();
-        let name = self.text(&["Options", "com.docker.network.bridge.name"]);
-        name.map_or_else(|| format!("br-{}", id.get(..12).unwrap_or(id)), str::to_owned)
-    }
-
-    fn isolates(&self) -> bool {
-        self.text(&["Driver"]) == Some("bridge")
-            && self.text(&["Options", "com.docker.network.bridge.enable_icc"]) == Some("false")
-    }
-}
-
 /// Whether the engine keeps the containers on this bridge of its namespace from each other
 /// (`enable_icc=false`). Without an engine nobody does.
 pub fn isolates(bridge: &str) -> Result<bool> {
-    match list("/networks") {
+    match get("/networks") {
         Err(Error::Engine { gone: true, .. }) => Ok(false),
-        networks => {
-            Ok(networks?.iter().any(|network| network.isolates() && network.bridge() == bridge))
-        }
+        networks => Ok(networks?.list().iter().any(|network| isolates_on(network, bridge))),
     }
+}
+
+/// Whether this network is the one on the bridge, and keeps its containers from each other.
+fn isolates_on(network: &Json, bridge: &str) -> bool {
+    let options = network.at("Options");
+    network.at("Driver").text() == Some("bridge")
+        && options.at("com.docker.network.bridge.enable_icc").text() == Some("false")
+        && match options.at("com.docker.network.bridge.name").text() {
+            Some(name) => name == bridge,
+            // Else it is made from the network's id.
+            None => {
+                let id = network.at("Id").text().and_then(|id| id.get(..12));
+                id.is_some() && bridge.strip_prefix("br-") == id
+            }
+        }
 }
 
 /// Its containers, also those that do not run.
 pub fn containers() -> Result<Vec<Known>> {
-    list("/containers/json?all=1")
+    let list = get("/containers/json?all=1")?;
+    Known::all(&list, "Id", "Names").ok_or_else(|| failed("it lists no containers".into(), false))
 }
 
-/// What the engine lists.
-fn list(path: &str) -> Result<Vec<Known>> {
-    let socket = socket()?;
-    let failed = |why: String| Error::Engine { socket: socket.clone(), why, gone: false };
-    let answer = get(&socket, path).map_err(|error| {
+/// What the engine answers.
+fn get(path: &str) -> Result<Json> {
+    let answer = exchange(path).map_err(|error| {
         let gone = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
-        Error::Engine { socket: socket.clone(), why: error.to_string(), gone }
+        failed(error.to_string(), gone)
     })?;
-    let body = body(&answer).map_err(|why| failed(why.into()))?;
-    Known::all(body).map_err(failed)
+    let body = body(&answer).map_err(|why| failed(why.into(), false))?;
+    serde_json::from_slice(body).map_err(|error| failed(error.to_string(), false))
+}
+
+fn failed(why: String, gone: bool) -> Error {
+    Error::Engine { socket: socket(), why, gone }
 }
 
 /// The engine's socket: `DOCKER_HOST` if it names one, else the usual place.
-fn socket() -> Result<PathBuf> {
+fn socket() -> PathBuf {
     match std::env::var("DOCKER_HOST") {
-        Ok(host) => match host.strip_prefix("unix://") {
-            Some(path) => Ok(path.into()),
-            None => Err(Error::Engine {
-                socket: host.into(),
-                why: "DOCKER_HOST is not a unix:// socket, and only containers of this host can be joined".into(),
-                gone: true,
-            }),
-        },
-        Err(_) => Ok("/var/run/docker.sock".into()),
+        Ok(host) => host.strip_prefix("unix://").unwrap_or(&host).into(),
+        Err(_) => "/var/run/docker.sock".into(),
     }
 }
 
-fn get(socket: &PathBuf, path: &str) -> std::io::Result<Vec<u8>> {
+fn exchange(path: &str) -> std::io::Result<Vec<u8>> {
+    let socket = socket();
+    if !socket.is_absolute() {
+        let why = "only a unix:// socket of this host can be asked";
+        return Err(std::io::Error::new(ErrorKind::NotFound, why));
+    }
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
@@ -96,15 +97,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bridges_of_networks() {
-        let network = |json| serde_json::from_str::<Known>(json).expect("a network");
+    fn networks_that_keep_containers_apart() {
+        let isolates = |network, bridge| {
+            isolates_on(&serde_json::from_str(network).expect("a network"), bridge)
+        };
         let named = r#"{"Id": "f00", "Driver": "bridge",
             "Options": {"com.docker.network.bridge.name": "docker0", "com.docker.network.bridge.enable_icc": "false"}}"#;
-        assert_eq!(network(named).bridge(), "docker0");
-        assert!(network(named).isolates());
-        let plain = r#"{"Id": "0123456789abcdef", "Driver": "bridge", "Options": null}"#;
-        assert_eq!(network(plain).bridge(), "br-0123456789ab");
-        assert!(!network(plain).isolates());
+        assert!(isolates(named, "docker0"));
+        assert!(
+            !isolates(named, "docker1") && !isolates(&named.replace("false", "true"), "docker0")
+        );
+        assert!(!isolates(&named.replace(r#""bridge","#, r#""ipvlan","#), "docker0"));
+        let plain = r#"{"Id": "0123456789abcdef", "Driver": "bridge",
+            "Options": {"com.docker.network.bridge.enable_icc": "false"}}"#;
+        assert!(isolates(plain, "br-0123456789ab") && !isolates(plain, "br-1123456789ab"));
+        for other in ["{}", r#"{"Id": "0123456789abcdef", "Driver": "bridge", "Options": null}"#] {
+            assert!(!isolates(other, "br-0123456789ab"));
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::docker;
 use super::interface::{Interface, Mac};
 use super::name::Name;
 use super::namespaces::Namespaces;
@@ -59,7 +60,13 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
         }
         Name::Pid(pid) => inside(name, Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
         Name::Docker(_) | Name::Podman(_) | Name::Nspawn(_) | Name::Lxc(_) => {
-            let found = namespaces.host().find(name)?.ok_or_else(|| no_such(name))?;
+            let Some(found) = namespaces.host().find(name)? else {
+                if let Name::Docker(_) = name {
+                    // Where there is no engine, it says so.
+                    docker::containers()?;
+                }
+                return Err(no_such(name));
+            };
             let netns = Netns::of_pid(found.pid).map_err(not_found(name))?;
             // Its number may be another's by now.
             match netns.inode() == found.netns {

@@ -84,24 +84,23 @@ fn list() -> Result<Vec<Container>> {
             name(&mut all, kind, known);
         }
     }
-    // Of a name that can't be given nobody is told, nor should a terminal get it.
-    all.retain(|one| one.name.to_string().parse::<Name>().is_ok());
+    all.retain(|one| {
+        // Others have a shim or conmon too, of whom these engines do not know.
+        let stranger = one.id.is_empty() && matches!(one.name, Name::Docker(_) | Name::Podman(_));
+        // Of a name that can't be given nobody is told, nor should a terminal get it.
+        !stranger && one.name.to_string().parse::<Name>().is_ok()
+    });
     Ok(all)
 }
 
 /// Gives one its name, or adds one that does not run.
 fn name(all: &mut Vec<Container>, kind: fn(String) -> Name, known: Known) {
-    let name = kind(known.name().unwrap_or(known.id()).into());
-    let id = kind(known.id().into());
+    let (name, id) = (kind(known.name), kind(known.id.clone()));
     match all.iter_mut().find(|one| one.name == id) {
-        Some(one) => (one.name, one.id) = (name, known.id().into()),
-        None => all.push(Container {
-            name,
-            id: known.id().into(),
-            pid: 0,
-            netns: 0,
-            monitor: String::new(),
-        }),
+        Some(one) => (one.name, one.id) = (name, known.id),
+        None => {
+            all.push(Container { name, id: known.id, pid: 0, netns: 0, monitor: String::new() })
+        }
     }
 }
 

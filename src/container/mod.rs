@@ -4,6 +4,7 @@ pub mod docker;
 mod find;
 mod host;
 mod interface;
+mod json;
 mod known;
 mod lxc;
 mod name;

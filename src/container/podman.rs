@@ -39,7 +39,8 @@ pub fn containers(running: &[Container]) -> Result<Vec<Known>> {
 }
 
 fn parse(text: &[u8]) -> std::io::Result<Vec<Known>> {
-    Known::all(text).map_err(|why| file::malformed(&why))
+    let list = serde_json::from_slice(text).map_err(|error| file::malformed(&error.to_string()))?;
+    Known::all(&list, "id", "names").ok_or_else(|| file::malformed("it lists no containers"))
 }
 
 /// The folders that a monitor's options tell of: `-b FOLDER/ID/userdata`, `-p FOLDER/ID/userdata/pidfile`.

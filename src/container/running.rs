@@ -44,7 +44,6 @@ fn container(pid: u32) -> Option<Container> {
     // Really, too: su(1) is root by its file.
     let by_root = status(parent, "Uid").starts_with("0\t0\t");
     let name = match status(parent, "Name").as_str() {
-        // Others than Docker have it too: the engine does not know these.
         "containerd-shim" if by_root => Name::Docker(after(&monitor, "-id")?.into()),
         "conmon" if by_root => Name::Podman(after(&monitor, "-c")?.into()),
         "systemd-nspawn" if by_root => Name::Nspawn(nspawn::machine(pid)?),
