@@ -82,7 +82,7 @@ fn exchange(path: &str) -> std::io::Result<Vec<u8>> {
 }
 
 /// The body of a 200.
-fn body(answer: &[u8]) -> std::result::Result<&[u8], &'static str> {
+pub(super) fn body(answer: &[u8]) -> std::result::Result<&[u8], &'static str> {
     let end = answer.windows(4).position(|w| w == b"\r\n\r\n").ok_or("its answer is not HTTP")?;
     let (head, body) = (&answer[..end], &answer[end + 4..]);
     let status = head.split(|b| *b == b' ').nth(1).ok_or("its answer is not HTTP")?;
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn networks_that_keep_containers_apart() {
-        let isolates = |network, bridge| {
+        let isolates = |network: &str, bridge| {
             isolates_on(&serde_json::from_str(network).expect("a network"), bridge)
         };
         let named = r#"{"Id": "f00", "Driver": "bridge",

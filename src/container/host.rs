@@ -123,3 +123,94 @@ fn not_running(name: &Name) -> Error {
     };
     Error::NotRunning { name: name.to_string(), start: format!("{start} {}", name.text()) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(name: &str, id: &str, pid: u32, netns: u64) -> Container {
+        let name = name.parse().expect("a name");
+        Container { name, id: id.into(), pid, netns, monitor: String::new() }
+    }
+
+    fn host() -> Host {
+        Host(OnceCell::from(vec![
+            container("docker:web", "ab01", 20, 7),
+            // The beginning of another's id.
+            container("docker:ab", "ab02", 30, 8),
+            container("docker:db", "cd03", 0, 0),
+            container("docker:side", "ce04", 25, 7),
+            container("podman:web", "ab05", 40, 9),
+            container("lxc:one", "", 50, 10),
+            container("lxc:two", "", 60, 11),
+            container("lxc:two", "", 61, 12),
+            container("nspawn:m", "", 70, 13),
+            // Entered from outside.
+            container("nspawn:m", "", 71, 13),
+        ]))
+    }
+
+    #[test]
+    fn names_before_ids_before_their_beginnings() {
+        let host = host();
+        for (name, pid) in [
+            ("docker:web", 20),
+            ("docker:ab", 30),
+            ("docker:ab01", 20),
+            ("docker:ce", 25),
+            ("podman:web", 40),
+            ("podman:a", 40),
+            ("lxc:one", 50),
+            ("nspawn:m", 70),
+        ] {
+            let found = host.find(&name.parse().expect("a name")).expect(name).expect(name);
+            assert_eq!(found.pid, pid, "{name}");
+        }
+        for name in ["docker:one", "podman:db", "lxc:web", "lxc:on", "nspawn:m1", "docker:ab011"] {
+            assert!(host.find(&name.parse().expect("a name")).expect(name).is_none(), "{name}");
+            assert!(!host.has(&name.parse().expect("a name")).expect(name), "{name}");
+        }
+        for (name, error) in [
+            (
+                "docker:c",
+                "docker:c is ambiguous: say which of docker:db (pid:0), docker:side (pid:25)",
+            ),
+            ("lxc:two", "lxc:two is ambiguous: say which of lxc:two (pid:60), lxc:two (pid:61)"),
+            ("docker:db", "docker:db is not running: start it with `docker start db`"),
+            ("docker:cd", "docker:db is not running: start it with `docker start db`"),
+        ] {
+            let name = name.parse().expect("a name");
+            assert_eq!(host.find(&name).expect_err(error).to_string(), error);
+            assert!(host.has(&name).expect(error));
+        }
+    }
+
+    #[test]
+    fn back_from_a_namespace() {
+        let host = host();
+        let at = |netns| host.at(netns).expect("listed").map(|found| found.name.to_string());
+        assert_eq!(at(7).as_deref(), Some("docker:web"), "who was there first");
+        assert_eq!(at(13).as_deref(), Some("nspawn:m"));
+        assert_eq!(at(14), None);
+    }
+
+    #[test]
+    fn an_engines_names() {
+        let known = |id: &str, name: &str| Known { id: id.into(), name: name.into() };
+        let mut all =
+            vec![container("docker:ab01", "", 20, 7), container("podman:cd02", "", 30, 8)];
+        name(&mut all, Name::Docker, known("ab01", "web"));
+        name(&mut all, Name::Docker, known("cd02", "stopped"));
+        name(&mut all, Name::Podman, known("cd02", "db"));
+        let told: Vec<_> =
+            all.iter().map(|one| (one.name.to_string(), one.id.as_str(), one.pid)).collect();
+        assert_eq!(
+            told,
+            [
+                ("docker:web".to_owned(), "ab01", 20),
+                ("podman:db".to_owned(), "cd02", 30),
+                ("docker:stopped".to_owned(), "cd02", 0),
+            ]
+        );
+    }
+}

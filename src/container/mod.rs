@@ -2,6 +2,8 @@
 
 pub mod docker;
 mod find;
+#[cfg(test)]
+mod fuzz;
 mod host;
 mod interface;
 mod json;

@@ -19,7 +19,7 @@ pub fn machine(first: u32) -> Option<String> {
 
 /// The machine whose folder this line of its mountinfo, proc(5), tells of. That it is on the host's device
 /// can't be feigned: of that, the machine sees this folder alone.
-fn mounted<'a>(line: &'a str, device: &str) -> Option<&'a str> {
+pub(super) fn mounted<'a>(line: &'a str, device: &str) -> Option<&'a str> {
     let mut words = line.split(' ');
     words.nth(2).filter(|of| *of == device)?;
     let root = words.next()?;

@@ -61,8 +61,10 @@ mod tests {
     #[test]
     fn where_a_monitor_keeps_it() {
         let line = |words: &str| words.replace(' ', "\0").replace("ID", ID);
-        let of =
-            |name, words: &str| kept_in(&Running { name, pid: 1, netns: 1, monitor: line(words) });
+        let of = |name, words: &str| -> Vec<PathBuf> {
+            let (id, monitor) = (String::new(), line(words));
+            kept_in(&Container { name, id, pid: 1, netns: 1, monitor }).collect()
+        };
         let podman = || Name::Podman(ID.into());
         let words = "/usr/bin/conmon --api-version 1 -c ID -u ID -r /usr/bin/crun \
             -b /srv/storage/vfs-containers/ID/userdata \
@@ -75,9 +77,9 @@ mod tests {
                 .map(PathBuf::from)
         );
         assert!(of(Name::Docker(ID.into()), words).is_empty());
-        assert!(
-            of(podman(), "-b ID/userdata -b ../ID -b /ID -b").iter().all(|folder| folder == "/")
-        );
+        for bad in ["", "-b", "-b x", "-p x/y -b"] {
+            assert!(of(podman(), bad).is_empty(), "{bad}");
+        }
     }
 
     #[test]
@@ -88,7 +90,7 @@ mod tests {
             b"{}",
             b"[{}]",
             b"[{\"id\": 1}]",
-            b"[{\"id\": \"a\", \"names\": \"\\u001b\"}]",
+            b"[{\"id\": \"\\u001b\", \"\x1b\": 1}]",
             b"\xff",
         ] {
             let error = parse(bad).expect_err("malformed");
