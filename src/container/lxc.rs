@@ -5,7 +5,7 @@
 pub fn container<'a>(monitor: &'a str, cgroups: &'a str) -> Option<&'a str> {
     // LXD's and Incus' have it too: `[lxc monitor] FOLDER NAME`.
     match monitor.strip_prefix("[lxc monitor] ") {
-        Some(title) => title.trim_end_matches('\0').split(' ').reduce(|_, last| last),
+        Some(title) => title.split('\0').next()?.split(' ').reduce(|_, last| last),
         None => cgroups.split('\n').find_map(payload),
     }
 }

@@ -30,7 +30,8 @@ pub fn containers(running: &[Container]) -> Result<Vec<Known>> {
         for name in ["containers.json", "volatile-containers.json"] {
             let path = folder.join(name);
             match file::read(&path, MOST).and_then(|text| parse(&text)) {
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
                 known => all.extend(known.map_err(Error::io(path))?),
             }
         }
