@@ -133,7 +133,6 @@ fn two_of_podman() {
 #[test]
 fn two_of_nspawn() {
     lab_with("two_of_nspawn", NSPAWN_TOOLS, |lab| {
-        lab.unify_cgroups();
         lab.bridge_at(Where::Own, "br0");
         let pair = [
             lab.nspawn("br0", "alpha", "10.9.0.2", ""),
@@ -190,6 +189,10 @@ fn one_name_of_two_kinds() {
         lab.bridge_at(Where::Own, "br0");
         let podman = lab.podman("br0", "alpha", "10.9.0.2", &[], &[]);
         let lxc = lab.lxc("br0", "alpha", "10.9.0.3", false);
+        podman.reaches(&lxc);
+        wait_until(PATIENCE, "the bridge is up", || {
+            lab.ok_in(Where::Own, &["ip", "link", "show", "br0"]).contains("state UP")
+        });
         assert_eq!(podman.bare(), lxc.bare());
         lab.netns(lxc.bare());
         let netns = format!("netns:{}", lxc.bare());

@@ -32,6 +32,8 @@ pub struct Guest<'l> {
     /// Its IPv4 address.
     pub address: String,
     ifname: &'static str,
+    /// The index of its veth's other end.
+    host: u64,
     /// What ends with it, if that is not in the background.
     process: Option<Running>,
 }
@@ -56,13 +58,14 @@ impl Guest<'_> {
         assert_eq!(self.run(&["curl", "-sS", "-m3", &url]).ok(), to.bare());
     }
 
-    /// Ends it.
+    /// Ends it; its veth goes with it.
     pub fn end(&self) {
         let pid = i32::try_from(self.pid).expect("a process id");
         // It may have ended by itself.
         let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
         wait_until(PATIENCE, &format!("{} has ended", self.name), || {
-            !Path::new(&format!("/proc/{pid}/root/bin")).exists()
+            let links = self.lab.json(Where::Own, &["ip", "-j", "link"]);
+            !links.as_array().into_iter().flatten().any(|link| link["ifindex"] == self.host)
         });
     }
 
@@ -114,7 +117,10 @@ impl Lab {
 
     /// A command that is run in a cgroup of its own, below the laboratory's.
     fn in_cgroup(&self, name: &str, command: &str) -> [String; 3] {
-        let cgroup = format!("/sys/fs/cgroup/{}/{name}", self.space.cgroup());
+        let unified = ["", "/unified"].map(|below| format!("/sys/fs/cgroup{below}"));
+        let unified = unified.iter().find(|root| Path::new(root).join("cgroup.procs").exists());
+        let root = unified.expect("a unified hierarchy of cgroups");
+        let cgroup = format!("{root}/{}/{name}", self.space.cgroup());
         fs::create_dir_all(&cgroup).expect("a cgroup");
         ["sh".into(), "-c".into(), format!("echo $$ > {cgroup}/cgroup.procs && exec {command}")]
     }
@@ -254,7 +260,11 @@ impl Lab {
         process: Option<Running>,
     ) -> Guest<'_> {
         let name = format!("{kind}:{name}");
-        let guest = Guest { lab: self, name, pid, address: address.into(), ifname, process };
+        let mut guest =
+            Guest { lab: self, name, pid, address: address.into(), ifname, host: 0, process };
+        let links = guest.run(&["ip", "-j", "link", "show", "dev", ifname]).ok();
+        let links: serde_json::Value = serde_json::from_str(&links).expect("JSON");
+        guest.host = links[0]["link_index"].as_u64().expect("a veth");
         guest.run(&["ip", "link", "set", "lo", "up"]).ok();
         guest.run(&["ip", "addr", "add", &format!("{address}/24"), "dev", ifname]).ok();
         guest.run(&["ip", "link", "set", ifname, "up"]).ok();
