@@ -28,13 +28,6 @@ fn settle(lab: &Lab, pair: &[Guest; 2]) {
     });
 }
 
-/// Whose a network namespace is, by the library.
-fn owner(pid: u32) -> Option<String> {
-    let inode = fs::metadata(format!("/proc/{pid}/ns/net")).expect("a process").ino();
-    let namespaces = Namespaces::find().expect("namespaces");
-    namespaces.owner(inode).expect("all are read").map(|name| name.to_string())
-}
-
 /// Joined by these names they talk directly, and everything is as it was when they are taken out.
 fn join(lab: &Lab, pair: &[Guest; 2], names: &[[&str; 2]]) {
     let [one, other] = pair;
@@ -42,7 +35,7 @@ fn join(lab: &Lab, pair: &[Guest; 2], names: &[[&str; 2]]) {
     let bridge = lab.found_bridge(Where::Own, "br0");
     one.reaches(other);
     assert_eq!(
-        pair.each_ref().map(|guest| owner(guest.pid)),
+        pair.each_ref().map(|guest| lab.owner(guest.pid)),
         pair.each_ref().map(|guest| Some(guest.name.clone()))
     );
     let before = everything(lab, pair);
@@ -97,7 +90,7 @@ fn two_of_podman() {
         );
 
         let other = lab.podman("br0", "gamma", "10.9.0.4", &elsewhere, &[]);
-        assert_eq!(owner(other.pid).as_ref(), Some(&other.name));
+        assert_eq!(lab.owner(other.pid).as_ref(), Some(&other.name));
         lab.joins(&[&other.name, &pair[0].name]);
         other.reaches(&pair[0]);
         lab.xhop(&["down", "--all"]).ok();
@@ -105,7 +98,7 @@ fn two_of_podman() {
         // Its monitor goes on calling it by the old name.
         let renamed = format!("{}x", pair[0].bare());
         lab.podman_call(&["rename", pair[0].bare(), &renamed]).ok();
-        assert_eq!(owner(pair[0].pid), Some(format!("podman:{renamed}")));
+        assert_eq!(lab.owner(pair[0].pid), Some(format!("podman:{renamed}")));
         lab.joins(&[&renamed, pair[1].bare()]);
         lab.xhop(&["down", "--all"]).ok();
         lab.refuses(
@@ -116,6 +109,20 @@ fn two_of_podman() {
         pair[1].end();
         let start = format!("podman start {}", pair[1].bare());
         lab.refuses(&["up", &renamed, pair[1].bare()], &[&pair[1].name, "not running", &start]);
+
+        // Nor does it for somebody who passes for its monitor.
+        let script = "/run/roots/script";
+        fs::write(script, "unshare --user --net sleep 60; true").expect("a file");
+        symlink("/bin/bash", "/run/roots/conmon").expect("a symlink");
+        let somebody = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+        let monitor = ["/run/roots/conmon", script, "-c", id];
+        let impostor = lab.spawn_in(Where::Own, &[&somebody[..], &monitor].concat());
+        let child = ["pgrep", "-x", "sleep", "-P", &impostor.pid().to_string()];
+        wait_until(PATIENCE, "somebody has a namespace of his own", || {
+            lab.run_in(Where::Own, &child).status.success()
+        });
+        lab.refuses(&["up", &renamed, pair[1].bare()], &[&pair[1].name, "not running", &start]);
+        drop(impostor);
 
         // A storage that is something else.
         let storage = "/var/lib/containers/storage/vfs-containers/containers.json";

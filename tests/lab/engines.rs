@@ -12,7 +12,8 @@ use nix::unistd::Pid;
 use super::{Lab, Output, Running, Where, space, wait_until};
 
 /// What [`Lab::podman`] needs, for [`super::lab_with`].
-pub const PODMAN_TOOLS: &[&str] = &["podman", "conmon", "crun", "busybox", "nsenter", "curl"];
+pub const PODMAN_TOOLS: &[&str] =
+    &["podman", "conmon", "crun", "busybox", "nsenter", "curl", "pgrep", "setpriv"];
 /// What [`Lab::nspawn`] needs.
 pub const NSPAWN_TOOLS: &[&str] = &["systemd-nspawn", "busybox", "nsenter", "curl", "pgrep"];
 /// What [`Lab::lxc`] needs.

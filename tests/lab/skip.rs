@@ -57,7 +57,7 @@ fn package(tool: &str) -> &str {
         "docker" | "dockerd" => "docker.io",
         "systemd-nspawn" => "systemd-container",
         "lxc-start" | "lxc-info" => "lxc",
-        "nsenter" => "util-linux",
+        "nsenter" | "setpriv" => "util-linux",
         "pgrep" | "pkill" => "procps",
         other => other,
     }
