@@ -153,7 +153,7 @@ fn the_next_one_goes_on() {
         let mut events: Vec<serde_json::Value> = events.collect();
         events.retain(|event| event["event"] == "joined");
         let [event] = &events[..] else { panic!("one was joined: {lines}") };
-        assert_eq!((&event["container"], &event["bridge"]), (&"veth:veth-c".into(), &"br0".into()));
+        assert_eq!((&event["container"], &event["bridge"]), (&"netns:c".into(), &"br0".into()));
         lab.remove(c);
         are_up(lab, &second, &["veth-a", "veth-b"]);
         second.signal(Signal::SIGTERM);
