@@ -314,6 +314,9 @@ fn the_bridges_mtu_is_kept() {
             assert_eq!(lab.state("netns:a"), "altered");
             let shown = lab.xhop(&["status"]).ok();
             assert!(shown.contains("add a port to br0"), "{shown}");
+            let audit = lab.xhop(&["audit"]);
+            assert_eq!(audit.status.code(), Some(1), "{audit}");
+            assert!(audit.stdout.contains("up would add a port to br0"), "{audit}");
         };
         let kept = || {
             assert_eq!(mtu(lab, HOST, "br0"), 1500);
