@@ -386,6 +386,11 @@ fn what_large_packets_need_is_looked_at() {
             assert_eq!(lab.state("netns:a"), "up", "{loss:?}");
             assert_large(lab);
         }
+        ip(lab, "a", "link set eth0 address 02:00:00:00:00:77");
+        assert_eq!(lab.state("netns:a"), "altered");
+        lab.xhop(&JUMBO).ok();
+        assert_eq!(lab.state("netns:a"), "up");
+        assert_large(lab);
         // A container that has a route of its own misses none.
         ip(lab, "a", "route replace 10.9.0.3 dev eth0 proto 88 scope link mtu 9000");
         lab.xhop(&JUMBO).ok();
