@@ -35,7 +35,7 @@ fn large_packets_arrive_whole() {
             lab.bulk("a", "b", "fd09::3", BULK / 4).expect("a whole transfer");
             seen.wait(Duration::from_secs(5)).ok();
             // Without it again.
-            lab.joins(&["a", "b", "--datapath", "tc", "--attach", attach]);
+            lab.joins(&["a", "b", "--big-tcp=off", "--attach", attach]);
             assert_eq!([lab.gso_ipv4("a", "eth0"), lab.gso_ipv4("b", "eth0")], [found, found]);
             let mut seen = watch(lab, "b");
             lab.bulk("a", "b", "10.9.0.3", BULK / 4).expect("a whole transfer");

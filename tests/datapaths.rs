@@ -14,12 +14,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 9, 0, 1);
 
 /// All ways in which everything works.
-const JOINS: [&[&str]; 6] = [
+const JOINS: [&[&str]; 7] = [
     &["--datapath", "tc"],
     &["--checksum", "complete"],
     &["--datapath", "generic"],
     &["--checksum", "trust"],
     &["--datapath", "tc", "--big-tcp"],
+    &["--datapath", "tc", "--big-tcp=off", "--jumbo"],
     &["--checksum", "offload-off"],
 ];
 

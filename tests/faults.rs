@@ -10,10 +10,11 @@ use lab::{Lab, Output, Where, XHOP, assert_one_line, assert_same, lab_with};
 
 const TRACE: &str = "/run/trace";
 /// Ways to join that have all kinds of steps between them. For each, one laboratory.
-const UPS: [&[&str]; 4] = [
+const UPS: [&[&str]; 5] = [
     &["up", "a", "b", "--checksum", "offload-off"],
     &["up", "a", "b", "--datapath", "tc", "--big-tcp"],
     &["up", "a", "b", "--datapath", "generic"],
+    &["up", "a", "b", "--datapath", "tc", "--jumbo"],
     &["up", "a", "b", "--checksum", "trust", "--attach", "netlink"],
 ];
 

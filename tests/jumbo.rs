@@ -314,6 +314,9 @@ fn the_bridges_mtu_is_kept() {
             assert_eq!(lab.state("netns:a"), "altered");
             let shown = lab.xhop(&["status"]).ok();
             assert!(shown.contains("add a port to br0"), "{shown}");
+            let audit = lab.xhop(&["audit"]);
+            assert_eq!(audit.status.code(), Some(1), "{audit}");
+            assert!(audit.stdout.contains("up would add a port to br0"), "{audit}");
         };
         let kept = || {
             assert_eq!(mtu(lab, HOST, "br0"), 1500);
@@ -383,6 +386,11 @@ fn what_large_packets_need_is_looked_at() {
             assert_eq!(lab.state("netns:a"), "up", "{loss:?}");
             assert_large(lab);
         }
+        ip(lab, "a", "link set eth0 address 02:00:00:00:00:77");
+        assert_eq!(lab.state("netns:a"), "altered");
+        lab.xhop(&JUMBO).ok();
+        assert_eq!(lab.state("netns:a"), "up");
+        assert_large(lab);
         // A container that has a route of its own misses none.
         ip(lab, "a", "route replace 10.9.0.3 dev eth0 proto 88 scope link mtu 9000");
         lab.xhop(&JUMBO).ok();

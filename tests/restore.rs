@@ -9,7 +9,7 @@ use xhop::sys::bpf::XdpMode;
 use xhop::sys::bpffs::is_bpffs;
 
 /// All ways to join, but how to attach.
-const JOINS: [&[&str]; 8] = [
+const JOINS: [&[&str]; 9] = [
     &["--checksum", "complete"],
     &["--datapath", "tc"],
     &["--checksum", "trust"],
@@ -17,6 +17,7 @@ const JOINS: [&[&str]; 8] = [
     &["--checksum", "none"],
     &["--datapath", "tc", "--big-tcp"],
     &["--datapath", "native", "--big-tcp"],
+    &["--datapath", "tc", "--big-tcp=off", "--jumbo"],
     &["--checksum", "offload-off"],
 ];
 const ATTACHES: [&str; 2] = ["link", "netlink"];
@@ -125,6 +126,7 @@ fn a_dry_run_changes_nothing() {
             "forward",
             "peer",
             "forward+complete",
+            "peer",
             "forward",
         ]) {
             lab.joins(&[&["a", "b"], join].concat());

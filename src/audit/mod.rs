@@ -25,8 +25,8 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::container::Interface;
-use crate::plan::Ground;
 use crate::plan::member::Member;
+use crate::plan::{Action, Ground, altered, jumbo};
 use crate::sys::bpf::Prog;
 pub use expected::Expected;
 pub use finding::{Finding, Verdict};
@@ -102,8 +102,11 @@ pub fn audit(members: &[Member], ground: Ground) -> Result<Report> {
         let (name, bridge) = (member.name.clone(), member.segment.bridge.clone());
         reports.push(MemberReport { name, bridge, sections });
     }
+    let mut routes = jumbo::Found::new(ground);
     for (member, report) in members.iter().zip(&mut reports) {
         let sections = &mut report.sections;
+        let findings = settings(&altered(member, members, &mut routes, ground)?);
+        sections.push(Section::interface(member.host.clone(), findings));
         sections.extend(others::on_interface(&member.host, ground, &world, &known)?);
         sections.extend(others::on_other_end(member, ground, &world, &known)?);
     }
@@ -113,6 +116,19 @@ pub fn audit(members: &[Member], ground: Ground) -> Result<Report> {
     let ok = report.findings().all(Finding::is_ok);
     report.ok = ok;
     Ok(report)
+}
+
+/// What `up` has set around the programs.
+fn settings(altered: &[Action]) -> Vec<Finding> {
+    let deviates = |action: &Action| {
+        Finding::deviates(
+            "settings",
+            format!("up would {action}"),
+            "others have changed what up had set: packets may be lost",
+            "run `xhop up` for this container again",
+        )
+    };
+    Finding::or_ok(altered.iter().map(deviates).collect(), "settings", "as up has set them".into())
 }
 
 fn on_host(

@@ -45,14 +45,17 @@ pub struct Join {
     /// Let the containers' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3).
     ///
     /// Faster in bulk between them. What they send out by a NIC is then cut up by the host's processor
-    /// and not by the NIC: not for containers that send much to the outside.
+    /// and not by the NIC: not for containers that send much to the outside. Left open, it is as the container
+    /// is joined already, or else as others on its bridge are by the same datapath.
     #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true,
           default_missing_value = "on", value_parser = switch())]
     pub big_tcp: Option<bool>,
     /// Let the containers send packets of up to 65520 bytes to each other, and to nobody else.
     ///
     /// By a route in each container to each other one, with that MTU; their interfaces stay as they are,
-    /// those of the host's side take more. Not for hundreds of containers: each gets a route to each.
+    /// those of the host's side take more. Of large packets what does not hop is lost: run `up` again when an
+    /// address or a container has changed. Not for hundreds of containers: each gets a route to each. Left open,
+    /// it is as with --big-tcp.
     #[arg(long, value_name = "on|off", num_args = 0..=1, require_equals = true,
           default_missing_value = "on", value_parser = switch())]
     pub jumbo: Option<bool>,

@@ -1,13 +1,17 @@
 //! What others have changed of what `up` made: the settings around a program, which it is not seen by.
 
+use std::net::IpAddr;
+
 use super::carry::holds;
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::jumbo::{self, Instead};
 use super::member::Member;
 use crate::Result;
+use crate::container::Mac;
 
-/// What `up` would set again of a member's sizes, features and routes, and of its bridge's port. `members` are all
+/// What `up` would set again: where a member's Ethernet address is another now, its sizes, features and routes, and
+/// its bridge's port. `members` are all
 /// there are.
 pub fn altered(
     member: &Member,
@@ -16,10 +20,18 @@ pub fn altered(
     ground: Ground,
 ) -> Result<Vec<Action>> {
     // One that is gone, or out of sight, has no settings.
-    if !matches!(ground.inside(&member.host), Ok(Some(_))) {
-        return Ok(Vec::new());
-    }
+    let Ok(Some((_, inside))) = ground.inside(&member.host) else { return Ok(Vec::new()) };
     let mut missing = Vec::new();
+    if let Some(mac) = inside.mac.map(Mac).filter(|mac| *mac != member.mac) {
+        let (segment, at) = (&member.segment, &member.host);
+        let sent = |address: &IpAddr| Fact::Endpoint {
+            segment: segment.clone(),
+            address: *address,
+            at: at.clone(),
+            mac,
+        };
+        missing.extend(member.addresses.iter().map(sent));
+    }
     for fact in member.facts() {
         let setting = matches!(fact, Fact::Size { .. } | Fact::Feature { .. } | Fact::Guard { .. });
         if setting && !holds(&fact, ground)? {
