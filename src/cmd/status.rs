@@ -11,8 +11,8 @@ use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Datapath};
-use crate::plan::{Ground, MemberPins, record};
-use crate::sys::bpf::{Link, Map, Prog};
+use crate::plan::{Ground, MemberPins, apart, mute, record};
+use crate::sys::bpf::{Link, Map, Prog, XdpMode};
 use crate::table::{Align, Table};
 
 /// How to show it.
@@ -60,7 +60,7 @@ pub(super) struct Report {
     member: Member,
     state: State,
     /// Why it is joined by that datapath.
-    why: &'static str,
+    why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<Running>,
     counters: Vec<Counter>,
@@ -73,10 +73,16 @@ enum State {
     Up,
     /// Its program is attached, but frames that are redirected to it are lost: its end does not poll.
     Deaf,
+    /// Its program is attached, and the bridge would keep it from others, or carries nothing.
+    Apart,
+    /// Its program is attached, and its packets go round a native XDP program of its own.
+    Round,
     /// Its veth is not on the bridge that it was joined on.
     Moved,
     /// Its veth is there, its program is not.
     Detached,
+    /// Its program is attached, but the pin that tells so is gone.
+    Unpinned,
     /// Its veth is gone.
     Gone,
 }
@@ -125,24 +131,39 @@ fn report(member: Member, ground: Ground) -> Result<Report> {
     Ok(Report {
         program: program.map(|prog| running(&prog)).transpose()?,
         state,
-        why: member.datapath.why(),
+        why: member.datapath.why(member.chosen),
         counters,
         member,
     })
 }
 
 fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
-    let Some((_, host)) = ground.link(&member.host)? else { return Ok(State::Gone) };
-    Ok(match attached {
-        false => State::Detached,
-        true if host.master != Some(member.segment.bridge.ifindex) => State::Moved,
-        true if member.datapath == Datapath::Native
-            && ground.takes_frames(&member.host)? == Some(false) =>
-        {
-            State::Deaf
+    let Some((_, host)) = ground.link(&member.host)? else {
+        // What can't be seen is not gone.
+        let there = ground.alive(member).unwrap_or(true);
+        return Ok(if there { State::Moved } else { State::Gone });
+    };
+    if !attached {
+        let lost = ground.unpinned(&member.host)?.is_some();
+        return Ok(if lost { State::Unpinned } else { State::Detached });
+    }
+    if host.master != Some(member.segment.bridge.ifindex) {
+        return Ok(State::Moved);
+    }
+    if let (Ok(Some((_, inside))), Some((_, bridge))) =
+        (ground.inside(&member.host), ground.link(&member.segment.bridge)?)
+    {
+        if mute(&host, &inside, Some(&bridge)).or(apart(&host, &bridge)).is_some() {
+            return Ok(State::Apart);
         }
-        true => State::Up,
-    })
+        let native = inside.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native);
+        if native && member.datapath == Datapath::Tc {
+            return Ok(State::Round);
+        }
+    }
+    let deaf =
+        member.datapath == Datapath::Native && ground.takes_frames(&member.host)? == Some(false);
+    Ok(if deaf { State::Deaf } else { State::Up })
 }
 
 fn running(prog: &Prog) -> Result<Running> {
@@ -197,6 +218,9 @@ pub(super) fn show(reports: &[Report]) {
             match report.state {
                 State::Up => "up".into(),
                 State::Deaf => "deaf".into(),
+                State::Apart => "apart".into(),
+                State::Round => "round".into(),
+                State::Unpinned => "unpinned".into(),
                 State::Moved => "moved".into(),
                 State::Detached => "detached".into(),
                 State::Gone => "gone".into(),
@@ -212,11 +236,12 @@ pub(super) fn show(reports: &[Report]) {
     for line in table.to_string().lines() {
         say(format_args!("{line}"));
     }
-    let mut told: Vec<Datapath> = Vec::new();
-    for datapath in reports.iter().map(|report| report.member.datapath) {
-        if !told.contains(&datapath) {
-            say(format_args!("{datapath}: {}", datapath.why()));
-            told.push(datapath);
+    let mut told: Vec<String> = Vec::new();
+    for report in reports {
+        let line = format!("{}: {}", report.member.datapath, report.why);
+        if !told.contains(&line) {
+            say(format_args!("{line}"));
+            told.push(line);
         }
     }
 }

@@ -7,7 +7,7 @@ use super::ground::Ground;
 use super::jumbo;
 use super::member::Member;
 use super::segment::Segment;
-use crate::Result;
+use crate::{Error, Result};
 
 /// The plan that takes `leaving` out. `members` are all records there are.
 pub fn down(leaving: &[Member], members: &[Member], ground: Ground) -> Result<Plan> {
@@ -47,7 +47,13 @@ pub fn take_out(
         // Who sends to it large packets, and to whom it does, first.
         let routes = others().flat_map(|other| jumbo::routes_between(member, other));
         actions.extend(routes.map(|fact| Action { sense: Sense::Undo, fact }));
-        let facts = if ground.alive(member)? { member.facts() } else { member.remains() };
+        let facts = match ground.alive(member) {
+            Ok(true) => member.facts(),
+            Ok(false) => member.remains(),
+            // It keeps nobody else from leaving.
+            Err(Error::Unreachable { .. }) => member.unseen(),
+            Err(error) => return Err(error),
+        };
         let facts = facts.into_iter().rev().filter(|fact| !still_needed(fact));
         actions.extend(facts.map(|fact| Action { sense: Sense::Undo, fact }));
     }

@@ -12,7 +12,7 @@ use super::record::Place;
 use super::segment::Segment;
 use super::sound::sound;
 use super::way::{ChecksumWay, Ways, Wishes};
-use super::wish::wish;
+use super::wish::{native_inside, wish};
 use super::{Plan, down, tables};
 use crate::container::Container;
 use crate::{Error, Result};
@@ -56,7 +56,8 @@ pub fn join(
         }
     }
     let one = others.values().chain(&doubtful).next().map(|place| place.read()).transpose()?;
-    let ways = wishes.settle(one.map(|member| (member.datapath, member.checksum)))?;
+    let native = native_inside(&chosen.attachments, &found.live, ground)?;
+    let ways = wishes.settle(one.map(|member| (member.datapath, member.checksum)), native)?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
