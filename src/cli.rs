@@ -70,7 +70,7 @@ pub enum Command {
     ///
     /// A slot that is no instruction stands after a `?`.
     Disasm(cmd::disasm::Args),
-    /// Walk every path of an XDP program: what it reads, writes, calls and returns, and what is wrong with it.
+    /// Walk every path of a program for XDP or traffic control: what it reads, writes, calls and returns, and what is wrong with it.
     ///
     /// What it does is told if nothing is wrong with it: the facts are proved of every path. Maps are known of
     /// programs and of ELF objects. Exit code 1 if there are findings.

@@ -299,6 +299,16 @@ pub enum Error {
         /// What is there.
         by: String,
     },
+    /// tc would go round a container's own XDP program.
+    #[error(
+        "{ifname} of {name} has a native XDP program, which tc goes round: join with `--datapath native`, or with --force all the same"
+    )]
+    GoesRound {
+        /// The container.
+        name: String,
+        /// Its end.
+        ifname: String,
+    },
     /// No XDP in the driver.
     #[error("{ifname}: its driver has no native XDP in this kernel: veth has it from 4.19 on")]
     NoNativeXdp {
@@ -367,7 +377,7 @@ pub enum Error {
     },
     /// A host's end that does not take large packets.
     #[error(
-        "{ifname}: its MTU can't be raised to {mtu}, as generic XDP and --jumbo need it: the container's end runs native XDP; join with `--datapath tc` alone"
+        "{ifname}: its MTU can't be raised to {mtu}, as generic XDP and --jumbo need it: the container's end runs native XDP; join with `--datapath native`"
     )]
     HostMtu {
         /// The interface.
@@ -422,21 +432,21 @@ pub enum Error {
     },
     /// A veth whose far end is in a namespace that no path leads to.
     #[error(
-        "{ifname}: the namespace of its other end can't be found: run this where /proc shows the container's processes"
+        "{ifname}: the namespace of an end of its veth can't be found: run this where /proc shows the container's processes"
     )]
     Unreachable {
-        /// The near end.
+        /// An end.
         ifname: String,
     },
     /// Our program is attached, but the pin that holds it is gone.
-    #[error(
-        "{ifname} bears our program {prog_id}, but its pin is gone: `bpftool net` and `bpftool link detach id N` take it off"
-    )]
+    #[error("{ifname} bears our program {prog_id}, but its pin is gone: {take_off} takes it off")]
     PinLost {
         /// The interface.
         ifname: String,
         /// The program.
         prog_id: u32,
+        /// What does, in its namespace.
+        take_off: String,
     },
     /// Something could not be taken back; the rest was.
     #[error(

@@ -52,18 +52,42 @@ fn large_packets_arrive_whole() {
 fn with_each_datapath() {
     lab_with("with_each_datapath", &[], |lab| {
         lab.pair();
-        let generic = ["up", "a", "b", "--datapath", "generic", "--big-tcp"];
-        lab.refuses(&generic, &["--big-tcp", "generic XDP", "leave it out"]);
-        for by in ["tc", "native"] {
-            lab.joins(&["a", "b", "--datapath", by, "--big-tcp"]);
-            for (from, to, address) in [("a", "b", "10.9.0.3"), ("b", "a", "10.9.0.2")] {
-                let took = lab.bulk(from, to, address, 50_000_000);
-                let took = took.unwrap_or_else(|e| panic!("{by}: {e}"));
-                // What is lost each time is sent again in smaller pieces, which takes minutes.
-                assert!(took < Duration::from_secs(60), "{by}: {took:?}");
-            }
-            lab.xhop(&["down", "--all"]).ok();
+        for by in ["generic", "native"] {
+            let refused = ["up", "a", "b", "--datapath", by, "--big-tcp"];
+            lab.refuses(&refused, &["--big-tcp", &format!("{by} XDP"), "leave it out"]);
         }
+        lab.joins(&["a", "b", "--datapath", "tc", "--big-tcp"]);
+        there_and_back(lab, "tc");
+    });
+}
+
+fn there_and_back(lab: &Lab, by: &str) {
+    for (from, to, address) in [("a", "b", "10.9.0.3"), ("b", "a", "10.9.0.2")] {
+        let took = lab.bulk(from, to, address, 50_000_000);
+        let took = took.unwrap_or_else(|e| panic!("{by}: {e}"));
+        // What is lost each time is sent again in smaller pieces, which takes minutes.
+        assert!(took < Duration::from_secs(60), "{by}: {took:?}");
+    }
+}
+
+/// More than generic XDP redirects, as somebody has set it before.
+#[test]
+fn as_it_was_found() {
+    lab_with("as_it_was_found", &[], |lab| {
+        lab.pair();
+        for at in ["a", "b"] {
+            lab.set_gso_ipv4(at, "eth0", SIZE);
+        }
+        let before = lab.everything();
+        for by in lab::DATAPATHS {
+            lab.joins(&["a", "b", "--datapath", by]);
+            let size = if by == "generic" { 65_536 } else { SIZE };
+            assert_eq!([lab.gso_ipv4("a", "eth0"), lab.gso_ipv4("b", "eth0")], [size, size]);
+            there_and_back(lab, by);
+        }
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!([lab.gso_ipv4("a", "eth0"), lab.gso_ipv4("b", "eth0")], [SIZE, SIZE]);
+        assert_same(&before, &lab.everything());
     });
 }
 
@@ -91,13 +115,11 @@ fn to_the_outside() {
             std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").expect("sysctl");
         });
         assert!(lab.gso_ipv4(HOST, "uplink") <= 65_536);
-        for by in ["tc", "native"] {
-            lab.joins(&["a", "b", "--datapath", by, "--big-tcp"]);
-            for tso in ["on", "off"] {
-                lab.ok_in(HOST, &["ethtool", "-K", "uplink", "tso", tso]);
-                lab.bulk("a", "out", "10.6.0.2", BULK / 8).expect("a whole transfer");
-            }
-            lab.xhop(&["down", "--all"]).ok();
+        lab.joins(&["a", "b", "--datapath", "tc", "--big-tcp"]);
+        for tso in ["on", "off"] {
+            lab.ok_in(HOST, &["ethtool", "-K", "uplink", "tso", tso]);
+            lab.bulk("a", "out", "10.6.0.2", BULK / 8).expect("a whole transfer");
         }
+        lab.xhop(&["down", "--all"]).ok();
     });
 }

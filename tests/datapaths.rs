@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use lab::{Lab, assert_same, lab, lab_by_each, lab_with, wait_until};
+use lab::{Lab, assert_same, lab, lab_by_each, lab_with, raw, wait_until};
+use xhop_asm::{Assembler, ByteOrder, Helper, R0, R1, R2, R3, R6};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 9, 0, 1);
@@ -190,4 +191,56 @@ fn a_connection_outlives_every_change() {
             });
         }
     });
+}
+
+/// With a tag beside the packet, as the sender's traffic control puts it: XDP sees none there.
+#[test]
+fn a_tag_beside_the_packet_is_not_lost() {
+    lab_by_each("a_tag_beside_the_packet_is_not_lost", &["tcpdump"], |lab| {
+        lab.pair();
+        let before = lab.everything();
+        // The second goes beside the packet, and the first into it.
+        for kinds in [&[0x8100_u16][..], &[0x88a8], &[0x8100, 0x88a8]] {
+            let insns = pushes(kinds);
+            let insns = &insns[..];
+            let tags = raw::Raw { kind: raw::SCHED_CLS, name: "tags", insns, ..Default::default() };
+            let tags = raw::load(&tags).expect("loads");
+            lab.pings("a", "10.9.0.3");
+            for attach in ["link", "netlink"] {
+                lab.joins(&["a", "b", "--attach", attach]);
+                let link = lab.in_netns("a", || {
+                    let eth0 = std::fs::read_to_string("/sys/class/net/eth0/ifindex");
+                    let eth0 = eth0.expect("eth0").trim().parse().expect("a number");
+                    raw::link(&tags, eth0, raw::TCX_EGRESS).expect("attached")
+                });
+                let argv = ["tcpdump", "-Z", "root", "-neli", "eth0", "-c1", "vlan"];
+                let seen = lab.spawn_in("b", &argv);
+                wait_until(PATIENCE, "it listens", || seen.stderr().contains("listening on"));
+                let before = lab.counted("netns:a", "forwarded");
+                let lost = lab.run_in("a", &["ping", "-n", "-c1", "-W1", "10.9.0.3"]);
+                assert!(!lost.status.success(), "b has no such VLAN");
+                assert_eq!(lab.counted("netns:a", "forwarded"), before, "{attach}");
+                let seen = seen.wait(PATIENCE).ok();
+                assert!(seen.contains("vlan 5") && seen.contains("10.9.0.3"), "{seen}");
+                drop(link);
+            }
+            lab.xhop(&["down", "--all"]).ok();
+        }
+        assert_same(&before, &lab.everything());
+    });
+}
+
+/// A program for traffic control that pushes tags of these kinds.
+fn pushes(kinds: &[u16]) -> Vec<u8> {
+    let mut asm = Assembler::new("tags");
+    asm.mov(R6, R1, "the packet");
+    for kind in kinds {
+        asm.mov(R1, R6, "the packet");
+        asm.mov(R2, i32::from(kind.to_be()), "what kind of tag");
+        asm.mov(R3, 5, "its number");
+        asm.call(Helper::new(18), "bpf_skb_vlan_push");
+    }
+    asm.mov(R0, -1, "TCX_NEXT");
+    asm.exit("done");
+    asm.finish().expect("assembles").bytes(ByteOrder::NATIVE)
 }

@@ -129,21 +129,23 @@ fn the_pin_of_a_program() {
         let joined = records(lab);
         lose_forward_pin(lab, "veth-b");
         let [on] = lab.programs_on(HOST, "veth-b")[..] else { panic!("it is still there") };
+        assert_eq!([lab.state("netns:a"), lab.state("netns:b")], ["up", "unpinned"]);
+        lab.pings("a", "10.9.0.3");
+        let take_off = match lab.by() {
+            "tc" => "tc filter del dev veth-b ingress pref 53248",
+            "generic" => "ip link set veth-b xdpgeneric off",
+            _ => "ip link set veth-b xdp off",
+        };
         for _ in 0..2 {
             let done = lab.xhop(&["down", "b"]);
-            assert_one_line(&done, &["veth-b", &on.to_string(), "pin is gone"]);
+            assert_one_line(&done, &["veth-b", &on.to_string(), "pin is gone", take_off]);
             assert_eq!(lab.programs_on(HOST, "veth-b"), [on]);
             assert_eq!(records(lab), joined);
         }
         assert_one_line(&lab.xhop(&["down", "--all"]), &["veth-b", "pin is gone"]);
         assert_eq!(records(lab).len(), 1);
-        match lab.is_by("tc") {
-            true => lab.ok_in(HOST, &["tc", "filter", "del", "dev", "veth-b", "ingress"]),
-            false => {
-                let mode = if lab.is_by("generic") { "xdpgeneric" } else { "xdp" };
-                lab.ok_in(HOST, &["ip", "link", "set", "veth-b", mode, "off"])
-            }
-        };
+        // As it says.
+        lab.ok_in(HOST, &take_off.split(' ').collect::<Vec<_>>());
         lab.xhop(&["down", "--all"]).ok();
         assert_same(&before, &lab.everything());
     });

@@ -5,7 +5,7 @@ mod lab;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
-use lab::{Container, HOST, Lab, Where, assert_same, lab, lab_by_each};
+use lab::{Container, HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_by_each};
 
 const TOOLS: &[&str] = &["ebtables"];
 const GRO: &str = "generic-receive-offload";
@@ -234,5 +234,104 @@ fn a_bridge_that_is_down() {
         lab.refuses(&lab.up_args(&["a", "b"]), &["netns:a", "bridge is down", "ip link set"]);
         lab.ok_in(Where::Own, &["ip", "link", "set", &pair.bridge.name, "up"]);
         lab.joins(&["a", "b"]);
+    });
+}
+
+/// The host's end goes to another namespace, to a bridge there that leads to the old one: tc's link goes
+/// along, and what it redirects to would be looked for in the wrong namespace. `twin` takes its number away.
+fn the_hosts_end_moves(name: &str, attach: &str, twin: bool) {
+    lab_by_each(name, &[], |lab| {
+        let pair = lab.pair();
+        let before = features(lab, "a");
+        lab.netns("else");
+        lab.ok_in("else", &["ip", "link", "add", "br1", "type", "bridge"]);
+        lab.ok_in("else", &["ip", "link", "set", "br1", "up"]);
+        let make = "ip link add t0 type veth peer name t1 netns else";
+        lab.ok_in(HOST, &make.split(' ').collect::<Vec<_>>());
+        lab.ok_in(HOST, &["ip", "link", "set", "t0", "master", "br0", "up"]);
+        lab.ok_in("else", &["ip", "link", "set", "t1", "master", "br1", "up"]);
+        let index = index(lab, HOST, "veth-a");
+        if twin {
+            let make = format!("ip link add twin index {index} type dummy");
+            lab.ok_in("else", &make.split(' ').collect::<Vec<_>>());
+        }
+        lab.joins(&["a", "b", "--attach", attach]);
+        lab.pings("a", "10.9.0.3");
+        let to = |at: &str, other: &str, bridge: &str| {
+            lab.ok_in(at, &["ip", "link", "set", "veth-a", "netns", other]);
+            lab.ok_in(other, &["ip", "link", "set", "veth-a", "master", bridge, "up"]);
+        };
+        to(HOST, "else", "br1");
+        let gets = |what: &str| {
+            lab::wait_until(std::time::Duration::from_secs(10), what, || {
+                lab.run_in("a", &["ping", "-n", "-c1", "-W1", "10.9.0.3"]).status.success()
+            });
+        };
+        gets("by the other bridge");
+        // A filter of tc has not gone along: nothing tells whose the veth is.
+        let told = !(lab.is_by("tc") && attach == "netlink");
+        assert_eq!(lab.state("netns:a"), if told { "moved" } else { "gone" });
+        if told && attach == "link" {
+            let audit = lab.xhop(&["audit"]);
+            assert!(audit.stdout.contains("veth-a was moved"), "{audit}");
+        }
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!(lab.own_files(), "");
+        assert_eq!(lab.programs_on("else", "veth-a"), [0; 0]);
+        assert_same(&before, &features(lab, "a"));
+        assert!(lab.ok_in("else", &["ip", "link", "show", "veth-a"]).contains("mtu 1500"));
+        gets("with nothing of ours left");
+
+        // Who stays can be joined anew, and who comes back.
+        to("else", HOST, "br0");
+        gets("on its bridge again");
+        lab.joins(&["a", "b", "--attach", attach]);
+        to(HOST, "else", "br1");
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.joins(&["b", "c", "--attach", attach]);
+        assert_eq!(lab.members().len(), 2);
+        assert_eq!(lab.programs_on("else", "veth-a"), [0; 0]);
+        assert_same(&before, &features(lab, "a"));
+        lab.pings("b", &c.v4);
+    });
+}
+
+fn features(lab: &Lab, at: &str) -> String {
+    lab.ok_in(at, &["ethtool", "-k", "eth0"])
+}
+
+#[test]
+fn the_hosts_end_moves_to_another_namespace() {
+    the_hosts_end_moves("the_hosts_end_moves_to_another_namespace", "link", false);
+}
+
+#[test]
+fn the_hosts_end_moves_without_a_link() {
+    the_hosts_end_moves("the_hosts_end_moves_without_a_link", "netlink", false);
+}
+
+#[test]
+fn the_hosts_end_moves_and_gets_another_number() {
+    the_hosts_end_moves("the_hosts_end_moves_and_gets_another_number", "link", true);
+}
+
+/// What can't be found keeps nobody else from leaving.
+#[test]
+fn the_hosts_end_moves_out_of_sight() {
+    lab_by_each("the_hosts_end_moves_out_of_sight", &[], |lab| {
+        let pair = lab.pair();
+        pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.joins(&["a", "b", "c"]);
+        lab.netns("else");
+        lab.ok_in(HOST, &["ip", "link", "set", "veth-a", "netns", "else"]);
+        // No name leads there any more, and no process lives there.
+        let script =
+            format!("umount /run/netns/a; umount /run/netns/else; exec '{XHOP}' down --all");
+        let dark = lab.run_in(Where::Own, &["unshare", "-m", "sh", "-c", &script]);
+        assert_one_line(&dark, &["veth-a", "/proc"]);
+        let names: Vec<_> = lab.members().iter().map(|m| m["name"].to_string()).collect();
+        assert_eq!(names, ["\"netns:a\""]);
+        lab.xhop(&["down", "--all"]).ok();
+        assert_eq!(lab.own_files(), "");
     });
 }

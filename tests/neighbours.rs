@@ -1,12 +1,13 @@
-//! Others' programs on the host sides where containers are joined by tc: they stay, and still run.
+//! Others' programs where containers are joined by tc: they stay, and still run, or it is said that they do not.
 
 mod lab;
 
-use lab::{HOST, Lab, assert_same, lab_by, raw};
+use lab::{HOST, Lab, assert_same, lab_by, lab_with, raw};
 use xhop::sys::bpf::{Prog, XdpMode};
 use xhop::sys::netlink::Rtnl;
 use xhop::sys::netns::Netns;
-use xhop_asm::{Assembler, ByteOrder, R0};
+use xhop_asm::tc::sk_buff;
+use xhop_asm::{Assembler, ByteOrder, Pointer, R0, R1, R2, R3};
 
 /// `TCX_NEXT`, and `TCX_DROP` (include/uapi/linux/bpf.h)
 const NEXT: i32 = -1;
@@ -15,7 +16,13 @@ const ATTACHES: [&str; 2] = ["link", "netlink"];
 
 /// Somebody else's program for traffic control, which says this of all packets.
 fn says(verdict: i32) -> Prog {
+    does(|_| {}, verdict)
+}
+
+/// The same, which does something first.
+fn does(first: impl FnOnce(&mut Assembler), verdict: i32) -> Prog {
     let mut asm = Assembler::new("foreign");
+    first(&mut asm);
     asm.mov(R0, verdict, "verdict");
     asm.exit("done");
     let insns = asm.finish().expect("assembles").bytes(ByteOrder::NATIVE);
@@ -25,7 +32,11 @@ fn says(verdict: i32) -> Prog {
 }
 
 fn tcx(lab: &Lab, ifname: &str, prog: &Prog) -> std::os::fd::OwnedFd {
-    lab.in_netns(HOST, || {
+    tcx_at(lab, HOST, ifname, prog)
+}
+
+fn tcx_at(lab: &Lab, at: &str, ifname: &str, prog: &Prog) -> std::os::fd::OwnedFd {
+    lab.in_netns(at, || {
         let rtnl = Rtnl::open_in(&Netns::current().expect("ours")).expect("netlink");
         let at = rtnl.link(ifname).expect("links").expect("the interface").ifindex;
         raw::link(prog, at, raw::TCX_INGRESS).expect("attached")
@@ -170,5 +181,101 @@ fn an_xdp_program_stays() {
         lab.joins(&["a", "b"]);
         pair.bridge.is_bypassed(&pair.a, &pair.b);
         drop(link);
+    });
+}
+
+/// What is noted beside a packet on the host's side ends there, as on the way by the bridge.
+#[test]
+fn marks_do_not_get_into_a_container() {
+    lab_by("marks_do_not_get_into_a_container", &[], "tc", |lab| {
+        lab.pair();
+        let note = |asm: &mut Assembler| {
+            asm.mov(R2, 7, "a mark");
+            asm.store(R1.u32(sk_buff::MARK), R2, "of the packet");
+            asm.store(R1.u32(sk_buff::PRIORITY), R2, "and a priority");
+        };
+        let marks = does(note, NEXT);
+        let drops_noted = does(
+            |asm| {
+                let noted = asm.label("noted");
+                asm.load(R2, R1.u32(sk_buff::MARK), "the mark");
+                asm.load(R3, R1.u32(sk_buff::PRIORITY), "the priority");
+                asm.jump_if(R2.ne(0), &noted, "has a mark");
+                asm.jump_if(R3.ne(0), &noted, "has a priority");
+                asm.mov(R0, NEXT, "verdict");
+                asm.exit("done");
+                asm.bind(noted);
+            },
+            DROP,
+        );
+        let marked = tcx(lab, "veth-a", &marks);
+        let _inside = tcx_at(lab, "b", "eth0", &drops_noted);
+        assert!(answered(lab), "the bridge lets them through");
+        for attach in ATTACHES {
+            lab.joins(&["a", "b", "--attach", attach]);
+            assert!(answered(lab), "{attach}");
+            assert!(lab.counted("netns:a", "forwarded") > 0);
+            lab.xhop(&["down", "--all"]).ok();
+        }
+        // It tells.
+        let _noted = tcx_at(lab, "b", "eth0", &does(note, NEXT));
+        let _tells = tcx_at(lab, "b", "eth0", &drops_noted);
+        assert!(!answered(lab));
+        drop(marked);
+    });
+}
+
+/// tc would go round it: that is said, and not done without a word.
+#[test]
+fn a_containers_own_native_program() {
+    lab_with("a_containers_own_native_program", &["ebtables"], |lab| {
+        let pair = lab.pair();
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.attach_foreign("b", "eth0", XdpMode::Native);
+        let words = ["eth0 of netns:b", "native XDP", "--datapath native", "--force"];
+        lab.refuses(&["up", "a", "b", "--datapath", "tc"], &words);
+        lab.refuses(&["up", "b", "a", "--datapath", "tc", "--attach", "netlink"], &words);
+        // Left open, it is the hook that it sees packets on.
+        lab.joins(&["a", "b"]);
+        assert_eq!(lab.member("netns:b")["datapath"], "native");
+        assert!(lab.xhop(&["status"]).ok().contains("a native XDP program of its own"));
+        pair.bridge.is_bypassed(&pair.a, &pair.b);
+        lab.xhop(&["down", "--all"]).ok();
+        lab.joins(&["a", "b", "--datapath", "tc", "--force"]);
+        assert_eq!(lab.state("netns:b"), "round");
+        lab.xhop(&["down", "--all"]).ok();
+
+        // One that comes later is told, and keeps nobody from joining.
+        lab.ok_in("b", &["ip", "link", "set", "eth0", "xdpdrv", "off"]);
+        lab.joins(&["a", "b"]);
+        assert_eq!(lab.member("netns:b")["datapath"], "tc");
+        assert_eq!(lab.state("netns:b"), "up");
+        lab.attach_foreign("b", "eth0", XdpMode::Native);
+        assert_eq!([lab.state("netns:a"), lab.state("netns:b")], ["up", "round"]);
+        lab.joins(&["c"]);
+        lab.joins(&["a", "b"]);
+        pair.bridge.is_bypassed(&pair.a, &c);
+        lab.refuses(&["up", "a", "b", "c", "--datapath", "native", "--big-tcp"], &["leave it out"]);
+    });
+}
+
+/// Our own `pass`, by which an end polls, is nobody's.
+#[test]
+fn our_own_native_program() {
+    lab_with("our_own_native_program", &["ebtables"], |lab| {
+        let pair = lab.pair();
+        lab.joins(&["a", "b", "--checksum", "trust"]);
+        for (by, why) in [("native", "asked for"), ("tc", "the best"), ("tc", "the best")] {
+            assert_eq!(lab.member("netns:a")["datapath"], by);
+            let told = lab.member("netns:a")["why"].to_string();
+            assert!(told.contains(why), "{told}");
+            pair.bridge.is_bypassed(&pair.a, &pair.b);
+            lab.joins(&["a", "b"]);
+        }
+        pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.joins(&["c"]);
+        let told = lab.member("netns:c")["why"].to_string();
+        assert!(told.contains("as others on the bridge"), "{told}");
+        assert!(lab.member("netns:a")["why"].to_string().contains("the best"));
     });
 }

@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 
 use lab::{
     HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_by, lab_by_each, lab_with,
+    wait_until,
 };
+
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[test]
 fn an_unknown_container() {
@@ -175,7 +178,19 @@ fn what_the_bridge_would_not_carry() {
     lab("what_the_bridge_would_not_carry", |lab| {
         lab.pair();
         type Words<'a> = &'a [&'a str];
-        let cases: [(&str, Words, Words, Words); 3] = [
+        let cases: [(&str, Words, Words, Words); 5] = [
+            (
+                HOST,
+                &["bridge", "link", "set", "dev", "veth-b", "state", "0"],
+                &["bridge", "link", "set", "dev", "veth-b", "state", "3"],
+                &["netns:b", "does not forward", "bridge link"],
+            ),
+            (
+                HOST,
+                &["bridge", "link", "set", "dev", "veth-b", "locked", "on"],
+                &["bridge", "link", "set", "dev", "veth-b", "locked", "off"],
+                &["netns:b", "locked", "--force"],
+            ),
             (
                 HOST,
                 &["bridge", "link", "set", "dev", "veth-b", "isolated", "on"],
@@ -201,6 +216,18 @@ fn what_the_bridge_would_not_carry() {
             lab.refuses(&["up", "a", "b", "--dry-run"], words);
             lab.ok_in(at, back);
         }
+        // What becomes so later is told.
+        lab.xhop(&["up", "a", "b"]).ok();
+        for (at, change, back, _) in cases {
+            lab.ok_in(at, change);
+            wait_until(PATIENCE, "it is told", || lab.state("netns:b") == "apart");
+            assert_eq!(lab.state("netns:a"), "up", "{change:?}");
+            assert!(lab.xhop(&["status"]).ok().contains("apart"));
+            lab.ok_in(at, back);
+            wait_until(PATIENCE, "it is well", || lab.state("netns:b") == "up");
+        }
+        lab.ok_in(HOST, &["ip", "link", "set", "br0", "down"]);
+        assert_eq!([lab.state("netns:a"), lab.state("netns:b")], ["apart", "apart"]);
     });
 }
 

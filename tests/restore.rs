@@ -9,14 +9,13 @@ use xhop::sys::bpf::XdpMode;
 use xhop::sys::bpffs::is_bpffs;
 
 /// All ways to join, but how to attach.
-const JOINS: [&[&str]; 9] = [
+const JOINS: [&[&str]; 8] = [
     &["--checksum", "complete"],
     &["--datapath", "tc"],
     &["--checksum", "trust"],
     &["--datapath", "generic"],
     &["--checksum", "none"],
     &["--datapath", "tc", "--big-tcp"],
-    &["--datapath", "native", "--big-tcp"],
     &["--datapath", "tc", "--big-tcp=off", "--jumbo"],
     &["--checksum", "offload-off"],
 ];

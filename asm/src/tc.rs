@@ -30,21 +30,27 @@ pub const fn action(verdict: i32) -> Option<&'static str> {
     }
 }
 
-/// Offsets in `struct __sk_buff`, each a `__u32`: those that our programs read.
+/// Offsets in `struct __sk_buff`, each a `__u32`: those that our programs read or write.
 #[allow(non_snake_case)]
 pub mod sk_buff {
     /// Bytes of the packet, with those that do not lie at `data`.
     pub const LEN: i16 = 0;
     /// `PACKET_*`: whether the interface that it came in by is who is meant.
     pub const PKT_TYPE: i16 = 4;
+    /// What rules of the namespace that it is in have noted of it.
+    pub const MARK: i16 = 8;
     /// Whether a VLAN tag goes beside the packet.
     pub const VLAN_PRESENT: i16 = 20;
+    /// Its class among those that are waiting to be sent.
+    pub const PRIORITY: i16 = 32;
     /// The interface that it is at.
     pub const IFINDEX: i16 = 40;
     /// First byte of the packet; loads as a pointer.
     pub const DATA: i16 = 76;
     /// The byte after the last that lies there; loads as a pointer.
     pub const DATA_END: i16 = 80;
+    /// What a program may write, as far as ours do.
+    pub const WRITABLE: [i16; 2] = [MARK, PRIORITY];
     /// Bytes of the structure.
     pub const SIZE: usize = 192;
 }

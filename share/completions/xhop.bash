@@ -503,6 +503,14 @@ _xhop() {
                     COMPREPLY=($(compgen -W "link netlink" -- "${cur}"))
                     return 0
                     ;;
+                --big-tcp)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --jumbo)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -565,6 +573,14 @@ _xhop() {
                     ;;
                 --attach)
                     COMPREPLY=($(compgen -W "link netlink" -- "${cur}"))
+                    return 0
+                    ;;
+                --big-tcp)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
+                    return 0
+                    ;;
+                --jumbo)
+                    COMPREPLY=($(compgen -W "on off" -- "${cur}"))
                     return 0
                     ;;
                 *)

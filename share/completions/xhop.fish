@@ -36,11 +36,11 @@ complete -c xhop -n "__fish_xhop_needs_command" -f -a "bench" -d 'Measure the pa
 complete -c xhop -n "__fish_xhop_needs_command" -f -a "programs" -d 'List every program that this binary can ever load'
 complete -c xhop -n "__fish_xhop_needs_command" -f -a "show" -d 'Show a program: instruction by instruction with reason and source, or for other tools'
 complete -c xhop -n "__fish_xhop_needs_command" -f -a "disasm" -d 'Disassemble any bytes: raw, hex text, or the code of an ELF object'
-complete -c xhop -n "__fish_xhop_needs_command" -f -a "lint" -d 'Walk every path of an XDP program: what it reads, writes, calls and returns, and what is wrong with it'
+complete -c xhop -n "__fish_xhop_needs_command" -f -a "lint" -d 'Walk every path of a program for XDP or traffic control: what it reads, writes, calls and returns, and what is wrong with it'
 complete -c xhop -n "__fish_xhop_needs_command" -f -a "vm" -d 'Run a program on a capture, here and now, without root'
 complete -c xhop -n "__fish_xhop_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c xhop -n "__fish_xhop_using_subcommand up" -l bridge -d 'All containers on this bridge. Who has no address yet, or is down, is left out' -r
-complete -c xhop -n "__fish_xhop_using_subcommand up" -l datapath -d 'The hook that their packets take; `auto` is that of who is joined on their bridge already, or else the fastest that this kernel does right for what sockets send (tc; before 5.10 native)' -r -f -a "auto\t'The fastest that this kernel does right, for what sockets send'
+complete -c xhop -n "__fish_xhop_using_subcommand up" -l datapath -d 'The hook that their packets take; `auto` is that of who is joined on their bridge already, or else tc, the best for what sockets send, but native where a container has a native XDP program of its own' -r -f -a "auto\t'The fastest that this kernel does right, for what sockets send'
 tc\t'Traffic control: packets stay skbs, as their sender\'s stack made them'
 native\t'XDP in the veth driver: for frames that are not yet skbs'
 generic\t'XDP on skbs'"
@@ -48,11 +48,13 @@ complete -c xhop -n "__fish_xhop_using_subcommand up" -l checksum -d 'What to do
 offload-off\t'The containers\' own stacks do: their tx checksum offload is switched off'
 trust\t'The receiver is told that they are right, of what comes from a joined container to another'
 none\t'Nothing: to reproduce the fault. Ping works, TCP hangs'"
-complete -c xhop -n "__fish_xhop_using_subcommand up" -l attach -d 'How programs are attached [default: link, netlink before kernel 5.9, for tc before 6.6]' -r -f -a "link\t'A `bpf_link`, pinned (XDP: kernels from 5.9; tc: from 6.6)'
+complete -c xhop -n "__fish_xhop_using_subcommand up" -l attach -d 'How programs are attached [default: link, for tc before kernel 6.6 netlink]' -r -f -a "link\t'A `bpf_link`, pinned (tc: kernels from 6.6)'
 netlink\t'Through netlink: `IFLA_XDP`, or a filter on `clsact`; the program is pinned'"
-complete -c xhop -n "__fish_xhop_using_subcommand up" -l big-tcp -d 'Let the containers\' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3)'
-complete -c xhop -n "__fish_xhop_using_subcommand up" -l jumbo -d 'Let the containers send packets of up to 65520 bytes to each other, and to nobody else'
-complete -c xhop -n "__fish_xhop_using_subcommand up" -l force -d 'Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the engine keeps apart'
+complete -c xhop -n "__fish_xhop_using_subcommand up" -l big-tcp -d 'Let the containers\' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3)' -r -f -a "on\t''
+off\t''"
+complete -c xhop -n "__fish_xhop_using_subcommand up" -l jumbo -d 'Let the containers send packets of up to 65520 bytes to each other, and to nobody else' -r -f -a "on\t''
+off\t''"
+complete -c xhop -n "__fish_xhop_using_subcommand up" -l force -d 'Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the engine keeps apart; join by tc who has a native XDP program of his own, which that goes round'
 complete -c xhop -n "__fish_xhop_using_subcommand up" -l dry-run -d 'Show what would be done, and change nothing'
 complete -c xhop -n "__fish_xhop_using_subcommand up" -l json -d 'Print the plan and the members as JSON'
 complete -c xhop -n "__fish_xhop_using_subcommand up" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -61,7 +63,7 @@ complete -c xhop -n "__fish_xhop_using_subcommand down" -l dry-run -d 'Show what
 complete -c xhop -n "__fish_xhop_using_subcommand down" -l json -d 'Print the plan and the members as JSON'
 complete -c xhop -n "__fish_xhop_using_subcommand down" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c xhop -n "__fish_xhop_using_subcommand watch" -l bridge -d 'A bridge; may be given several times [default: all bridges of this namespace]' -r
-complete -c xhop -n "__fish_xhop_using_subcommand watch" -l datapath -d 'The hook that their packets take; `auto` is that of who is joined on their bridge already, or else the fastest that this kernel does right for what sockets send (tc; before 5.10 native)' -r -f -a "auto\t'The fastest that this kernel does right, for what sockets send'
+complete -c xhop -n "__fish_xhop_using_subcommand watch" -l datapath -d 'The hook that their packets take; `auto` is that of who is joined on their bridge already, or else tc, the best for what sockets send, but native where a container has a native XDP program of its own' -r -f -a "auto\t'The fastest that this kernel does right, for what sockets send'
 tc\t'Traffic control: packets stay skbs, as their sender\'s stack made them'
 native\t'XDP in the veth driver: for frames that are not yet skbs'
 generic\t'XDP on skbs'"
@@ -69,11 +71,13 @@ complete -c xhop -n "__fish_xhop_using_subcommand watch" -l checksum -d 'What to
 offload-off\t'The containers\' own stacks do: their tx checksum offload is switched off'
 trust\t'The receiver is told that they are right, of what comes from a joined container to another'
 none\t'Nothing: to reproduce the fault. Ping works, TCP hangs'"
-complete -c xhop -n "__fish_xhop_using_subcommand watch" -l attach -d 'How programs are attached [default: link, netlink before kernel 5.9, for tc before 6.6]' -r -f -a "link\t'A `bpf_link`, pinned (XDP: kernels from 5.9; tc: from 6.6)'
+complete -c xhop -n "__fish_xhop_using_subcommand watch" -l attach -d 'How programs are attached [default: link, for tc before kernel 6.6 netlink]' -r -f -a "link\t'A `bpf_link`, pinned (tc: kernels from 6.6)'
 netlink\t'Through netlink: `IFLA_XDP`, or a filter on `clsact`; the program is pinned'"
-complete -c xhop -n "__fish_xhop_using_subcommand watch" -l big-tcp -d 'Let the containers\' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3)'
-complete -c xhop -n "__fish_xhop_using_subcommand watch" -l jumbo -d 'Let the containers send packets of up to 65520 bytes to each other, and to nobody else'
-complete -c xhop -n "__fish_xhop_using_subcommand watch" -l force -d 'Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the engine keeps apart'
+complete -c xhop -n "__fish_xhop_using_subcommand watch" -l big-tcp -d 'Let the containers\' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3)' -r -f -a "on\t''
+off\t''"
+complete -c xhop -n "__fish_xhop_using_subcommand watch" -l jumbo -d 'Let the containers send packets of up to 65520 bytes to each other, and to nobody else' -r -f -a "on\t''
+off\t''"
+complete -c xhop -n "__fish_xhop_using_subcommand watch" -l force -d 'Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the engine keeps apart; join by tc who has a native XDP program of his own, which that goes round'
 complete -c xhop -n "__fish_xhop_using_subcommand watch" -l down-on-exit -d 'Take all of them out when it ends; else they stay joined'
 complete -c xhop -n "__fish_xhop_using_subcommand watch" -l json -d 'Print a JSON object a line'
 complete -c xhop -n "__fish_xhop_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -114,7 +118,7 @@ raw\t'Instructions, little-endian'
 hex\t'Instructions as hex digits, little-endian; white space between them does not matter'
 elf\t'An object, as `clang -target bpf -c` makes it'"
 complete -c xhop -n "__fish_xhop_using_subcommand lint" -l section -d 'Only this section of an ELF object' -r
-complete -c xhop -n "__fish_xhop_using_subcommand lint" -l hook -d 'Where code of a file runs whose section, if it has one, does not tell by its name' -r -f -a "xdp\t''
+complete -c xhop -n "__fish_xhop_using_subcommand lint" -l hook -d 'Where code of a file runs whose section, if it has one, does not tell by its name [default: xdp]' -r -f -a "xdp\t''
 tc\t''"
 complete -c xhop -n "__fish_xhop_using_subcommand lint" -l json -d 'Print JSON'
 complete -c xhop -n "__fish_xhop_using_subcommand lint" -s h -l help -d 'Print help (see more with \'--help\')'
@@ -136,6 +140,6 @@ complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subc
 complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "programs" -d 'List every program that this binary can ever load'
 complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "show" -d 'Show a program: instruction by instruction with reason and source, or for other tools'
 complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "disasm" -d 'Disassemble any bytes: raw, hex text, or the code of an ELF object'
-complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "lint" -d 'Walk every path of an XDP program: what it reads, writes, calls and returns, and what is wrong with it'
+complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "lint" -d 'Walk every path of a program for XDP or traffic control: what it reads, writes, calls and returns, and what is wrong with it'
 complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "vm" -d 'Run a program on a capture, here and now, without root'
 complete -c xhop -n "__fish_xhop_using_subcommand help; and not __fish_seen_subcommand_from up down watch status audit demo bench programs show disasm lint vm help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'

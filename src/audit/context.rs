@@ -1,12 +1,13 @@
-//! Reads of the context: the fields that a program names are none in the kernel, which reads its own structures
+//! Reads of the context, and writes: the fields that a program names are none in the kernel, which reads its own structures
 //! (net/core/filter.c, `xdp_convert_ctx_access`, `bpf_convert_ctx_access`, `tc_cls_act_convert_ctx_access`).
 
 use xhop_asm::tc::sk_buff;
 use xhop_asm::xdp::xdp_md;
-use xhop_asm::{Hook, Mem, Reg, Slot};
+use xhop_asm::{AnyReg, Hook, Mem, Reg, Size, Slot};
 
 /// Opcodes (Documentation/bpf/standardization/instruction-set.rst).
 const LDX_U32: u8 = 0x61;
+const STX_U32: u8 = 0x63;
 const LDX_U8: u8 = 0x71;
 const LDX_U64: u8 = 0x79;
 const JEQ_K: u8 = 0x15;
@@ -28,6 +29,20 @@ pub fn read(hook: Hook, dst: Reg, mem: Mem, slots: &[Slot]) -> Option<usize> {
         Hook::Xdp | Hook::XdpFrags => xdp(to, mem.off, slots),
         Hook::Tc => skb(to, mem.off, slots),
     }
+}
+
+/// Whether the first of `slots` writes this register to this field: of `struct sk_buff`, at a place that has
+/// moved about.
+pub fn writes(field: Mem, src: AnyReg, slots: &[Slot]) -> bool {
+    let ours = |slot: &Slot| Slot {
+        code: STX_U32,
+        dst: field.base.number(),
+        src: src.number(),
+        off: slot.off,
+        imm: 0,
+    };
+    let field = sk_buff::WRITABLE.contains(&field.off) && field.size == Size::U32;
+    field && slots.first().is_some_and(|slot| *slot == ours(slot) && behind(CB_MIN, slot))
 }
 
 /// The register that gets the value, and the one that holds the context.

@@ -1,9 +1,9 @@
 //! What the kernel is known to make of an instruction of ours, but for its [blinding](super::blinding) (kernel/bpf/verifier.c, `bpf_check`;
-//! the maps' `map_gen_lookup`); what it makes of reads of the context has a file of [its own](super::context).
+//! the maps' `map_gen_lookup`); what it makes of accesses to the context has a file of [its own](super::context).
 
 use xhop_asm::insn::BPF_PSEUDO_MAP_FD;
 use xhop_asm::programs::Shipped;
-use xhop_asm::{Helper, Hook, Insn, MapDecl, MapIndex, MapKind, R0, R1, R2, Reg, Slot};
+use xhop_asm::{Helper, Hook, Insn, MapDecl, MapIndex, MapKind, Operand, R0, R1, R2, Reg, Slot};
 
 use super::registers::{Holds, Registers, written};
 use super::{context, slot};
@@ -36,7 +36,7 @@ const HTAB_ELEM_MAX: i32 = 128;
 pub enum How {
     /// Bit by bit the same, but for the distance of a jump.
     Same,
-    /// A field of the context, read where the kernel keeps it.
+    /// A field of the context, read or written where the kernel keeps it.
     Context,
     /// A map, by its id.
     Map,
@@ -91,6 +91,11 @@ impl Kernel<'_> {
             Insn::LoadMap { dst, map } => self.map_load(dst, map, slots),
             Insn::Load { dst, mem } if registers.get(mem.base.number()) == Some(Holds::Context) => {
                 context::read(self.hook, dst, mem, slots).map(|len| (How::Context, len))
+            }
+            Insn::Store { mem, src: Operand::Reg(src) }
+                if registers.get(mem.base.number()) == Some(Holds::Context) =>
+            {
+                context::writes(mem, src, slots).then_some((How::Context, 1))
             }
             Insn::Call { helper } => {
                 let map = match registers.get(R1.number()) {

@@ -29,12 +29,27 @@ pub fn check(expected: &Expected, ground: Ground, world: &World) -> Result<Place
     let pin = Pin::open(expected);
     let held = pin.as_ref().map(Pin::prog_id).ok();
     let Some((netns, link)) = ground.link(at)? else {
-        let finding = Finding::deviates(
-            "attached",
-            format!("{at} is gone"),
-            "the container has ended or its interface was moved: nothing of it runs",
-            "clear it away with `xhop down`, or join the container again with `xhop up`",
-        );
+        const CLEAR: &str =
+            "clear it away with `xhop down`, or join the container again with `xhop up`";
+        let finding = match &pin {
+            // Detached, a link has no interface.
+            Ok(Pin::Link(LinkInfo { id, prog_id, ifindex, .. })) if *ifindex != 0 => {
+                Finding::deviates(
+                    "attached",
+                    format!(
+                        "{at} was moved: in another namespace link {id} runs program {prog_id}, on ifindex {ifindex}"
+                    ),
+                    "the container is not where it was joined",
+                    CLEAR,
+                )
+            }
+            _ => Finding::deviates(
+                "attached",
+                format!("{at} is gone"),
+                "the container has ended or its interface was moved: nothing of it runs",
+                CLEAR,
+            ),
+        };
         return Ok(Place { running: None, held, findings: vec![finding] });
     };
     let running = standing(expected, seen::on(&netns, &link)?, held, world);

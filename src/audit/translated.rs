@@ -29,7 +29,7 @@ pub struct Mapped {
     pub kernels: usize,
     /// Of ours: the same, bit by bit but for distances of jumps.
     pub same: usize,
-    /// Reads of the context, which the kernel keeps elsewhere.
+    /// Accesses to the context, which the kernel keeps elsewhere.
     pub context: usize,
     /// Loads of maps, each the right one.
     pub maps: usize,

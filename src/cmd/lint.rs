@@ -17,15 +17,15 @@ use crate::{Error, Result};
 /// What to look at.
 #[derive(clap::Args, Debug)]
 pub struct Args {
-    /// A program, as `xhop programs` lists it, or else a file (`./NAME` where both exist, or with --format or
-    /// --section); `-` is the standard input.
+    /// A program, as `xhop programs` lists it, or else a file (`./NAME` where both exist, or with --format,
+    /// --section or --hook); `-` is the standard input.
     #[arg(value_name = "FILE|PROGRAM")]
     what: PathBuf,
     #[command(flatten)]
     input: input::Choice,
-    /// Where code of a file runs whose section, if it has one, does not tell by its name.
-    #[arg(long, value_enum, default_value_t = Where::Xdp)]
-    hook: Where,
+    /// Where code of a file runs whose section, if it has one, does not tell by its name [default: xdp].
+    #[arg(long, value_enum)]
+    hook: Option<Where>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -121,13 +121,13 @@ struct Broken {
 pub fn run(args: Args) -> Result<()> {
     let entries = match args.what.to_str().and_then(Shipped::named) {
         // Who says what is in the file means a file.
-        Some(shipped) if !args.input.is_made() => {
+        Some(shipped) if !args.input.is_made() && args.hook.is_none() => {
             vec![of_program(&shipped.program().map_err(Error::Assemble)?)]
         }
         None if is_name(&args.what) => {
             return Err(Error::NoSuchProgram { name: args.what, names: names() });
         }
-        _ => of_file(&args.what, &args.input, args.hook.into())?,
+        _ => of_file(&args.what, &args.input, args.hook.unwrap_or(Where::Xdp).into())?,
     };
     if args.json {
         print_json(&Answer { version: 1, programs: &entries })?;

@@ -11,8 +11,8 @@ use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Datapath, Ways};
-use crate::plan::{Action, Ground, MemberPins, altered, jumbo, record};
-use crate::sys::bpf::{Link, Map, Prog};
+use crate::plan::{Action, Ground, MemberPins, altered, apart, jumbo, mute, record};
+use crate::sys::bpf::{Link, Map, Prog, XdpMode};
 use crate::table::{Align, Table};
 
 /// How to show it.
@@ -62,7 +62,7 @@ pub(super) struct Report {
     /// What `up` would set again.
     altered: Vec<Action>,
     /// Why it is joined by that datapath.
-    why: &'static str,
+    why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<Running>,
     counters: Vec<Counter>,
@@ -77,10 +77,16 @@ enum State {
     Deaf,
     /// Its program is attached, but a setting that it needs is not as `up` made it: large packets may be lost.
     Altered,
+    /// Its program is attached, and the bridge would keep it from others, or carries nothing.
+    Apart,
+    /// Its program is attached, and its packets go round a native XDP program of its own.
+    Round,
     /// Its veth is not on the bridge that it was joined on.
     Moved,
     /// Its veth is there, its program is not.
     Detached,
+    /// Its program is attached, but the pin that tells so is gone.
+    Unpinned,
     /// Its veth is gone.
     Gone,
 }
@@ -139,24 +145,39 @@ fn report(member: Member, altered: Vec<Action>, ground: Ground) -> Result<Report
         program: program.map(|prog| running(&prog)).transpose()?,
         state,
         altered,
-        why: member.datapath.why(),
+        why: member.datapath.why(member.chosen),
         counters,
         member,
     })
 }
 
 fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
-    let Some((_, host)) = ground.link(&member.host)? else { return Ok(State::Gone) };
-    Ok(match attached {
-        false => State::Detached,
-        true if host.master != Some(member.segment.bridge.ifindex) => State::Moved,
-        true if member.datapath == Datapath::Native
-            && ground.takes_frames(&member.host)? == Some(false) =>
-        {
-            State::Deaf
+    let Some((_, host)) = ground.link(&member.host)? else {
+        // What can't be seen is not gone.
+        let there = ground.alive(member).unwrap_or(true);
+        return Ok(if there { State::Moved } else { State::Gone });
+    };
+    if !attached {
+        let lost = ground.unpinned(&member.host)?.is_some();
+        return Ok(if lost { State::Unpinned } else { State::Detached });
+    }
+    if host.master != Some(member.segment.bridge.ifindex) {
+        return Ok(State::Moved);
+    }
+    if let (Ok(Some((_, inside))), Some((_, bridge))) =
+        (ground.inside(&member.host), ground.link(&member.segment.bridge)?)
+    {
+        if mute(&host, &inside, Some(&bridge)).or(apart(&host, &bridge)).is_some() {
+            return Ok(State::Apart);
         }
-        true => State::Up,
-    })
+        let native = inside.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native);
+        if native && member.datapath == Datapath::Tc {
+            return Ok(State::Round);
+        }
+    }
+    let deaf =
+        member.datapath == Datapath::Native && ground.takes_frames(&member.host)? == Some(false);
+    Ok(if deaf { State::Deaf } else { State::Up })
 }
 
 fn running(prog: &Prog) -> Result<Running> {
@@ -212,6 +233,9 @@ pub(super) fn show(reports: &[Report]) {
                 State::Up => "up".into(),
                 State::Deaf => "deaf".into(),
                 State::Altered => "altered".into(),
+                State::Apart => "apart".into(),
+                State::Round => "round".into(),
+                State::Unpinned => "unpinned".into(),
                 State::Moved => "moved".into(),
                 State::Detached => "detached".into(),
                 State::Gone => "gone".into(),
@@ -230,9 +254,10 @@ pub(super) fn show(reports: &[Report]) {
     let mut told: Vec<String> = Vec::new();
     for report in reports {
         for way in how(&report.member) {
-            if !told.contains(&way) {
-                say(format_args!("{way}: {}", why(&way, report)));
-                told.push(way);
+            let line = format!("{way}: {}", why(&way, report));
+            if !told.contains(&line) {
+                say(format_args!("{line}"));
+                told.push(line);
             }
         }
     }
@@ -257,13 +282,13 @@ fn how(member: &Member) -> Vec<String> {
 }
 
 /// What that means.
-fn why(way: &str, report: &Report) -> &'static str {
+fn why<'a>(way: &str, report: &'a Report) -> &'a str {
     match way {
         JUMBO => {
             "routes between the joined take packets of up to 65520 bytes, which the bridge would drop: \
              what does not hop is lost"
         }
         BIG_TCP => "TCP over IPv4 sends up to 192 KiB at once; to the outside the host cuts it up",
-        _ => report.why,
+        _ => &report.why,
     }
 }

@@ -1,12 +1,17 @@
 //! `xhop up`: joins containers.
 
+use std::time::{Duration, Instant};
+
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 use super::{execute, lock, need_privileges};
-use crate::container::{Name, Namespaces, behind, bridge_named, find, ports};
+use crate::container::{Container, Name, Namespaces, behind, bridge_named, find, ports};
 use crate::plan::way::{Asked, Attach, ChecksumWay};
 use crate::plan::{Ground, Plan, Wishes, carry_out, not_ready, record, up};
 use crate::{Error, Result};
+
+/// How long a port may take to forward.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What to join.
 #[derive(clap::Args, Debug)]
@@ -32,14 +37,14 @@ pub struct Args {
 #[derive(clap::Args, Clone, Copy, Debug)]
 pub struct Join {
     /// The hook that their packets take; `auto` is that of who is joined on their bridge already, or else
-    /// the fastest that this kernel does right for what sockets send (tc; before 5.10 native).
+    /// tc, the best for what sockets send, but native where a container has a native XDP program of its own.
     #[arg(long, value_enum, default_value_t = Asked::Auto)]
     pub datapath: Asked,
     /// What to do about checksums that senders leave to the device, which native XDP loses [default:
     /// complete]; asks for `--datapath native`.
     #[arg(long, value_enum, value_name = "WAY")]
     pub checksum: Option<ChecksumWay>,
-    /// How programs are attached [default: link, netlink before kernel 5.9, for tc before 6.6].
+    /// How programs are attached [default: link, for tc before kernel 6.6 netlink].
     #[arg(long, value_enum)]
     pub attach: Option<Attach>,
     /// Let the containers' TCP over IPv4 send up to 192 KiB at once instead of 64 (kernels from 6.3).
@@ -60,7 +65,7 @@ pub struct Join {
           default_missing_value = "on", value_parser = switch())]
     pub jumbo: Option<bool>,
     /// Take a foreign XDP program off a host side (`down` puts it back), and join what the bridge or the
-    /// engine keeps apart.
+    /// engine keeps apart; join by tc who has a native XDP program of his own, which that goes round.
     #[arg(long)]
     pub force: bool,
 }
@@ -115,8 +120,30 @@ pub fn join(names: &[Name], join: Join) -> Result<Plan> {
 
 /// What would be done.
 pub fn plan(names: &[Name], join: Join, namespaces: &Namespaces) -> Result<Plan> {
-    let containers = names.iter().map(|name| find(name, namespaces)).collect::<Result<Vec<_>>>()?;
+    let find = |name| settled(|| find(name, namespaces), is_late);
+    let containers = names.iter().map(find).collect::<Result<Vec<_>>>()?;
     up(&containers, join.wishes(), &record::places()?, Ground::new(namespaces))
+}
+
+/// The kernel lets a port forward a moment after its veth is up, and a container may have just begun.
+fn settled<T>(find: impl Fn() -> Result<T>, is_late: impl Fn(&T) -> bool) -> Result<T> {
+    let begun = Instant::now();
+    loop {
+        let found = find()?;
+        if begun.elapsed() >= PATIENCE || !is_late(&found) {
+            return Ok(found);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether all is up, but for a port that does not forward.
+fn is_late(container: &Container) -> bool {
+    container.attachments.iter().any(|attachment| {
+        let bridge = attachment.bridge.as_ref().is_some_and(|bridge| bridge.link.up);
+        let up = bridge && attachment.host_link.up && attachment.inside_link.up;
+        up && attachment.host_link.forwarding == Some(false)
+    })
 }
 
 /// The same, of all who are ready on a bridge; of the others it warns.
@@ -124,7 +151,9 @@ fn plan_bridge(bridge: &str, join: Join, namespaces: &Namespaces) -> Result<Plan
     let bridge = bridge_named(bridge, namespaces)?;
     let (mut ready, mut warnings) = (Vec::new(), Vec::new());
     for port in ports(&bridge, namespaces)? {
-        let Some(container) = behind(&port, namespaces)? else { continue };
+        let is_late = |found: &Option<Container>| found.as_ref().is_some_and(is_late);
+        let found = settled(|| behind(&port, namespaces), is_late)?;
+        let Some(container) = found else { continue };
         match container.attachments.iter().find_map(not_ready) {
             Some(why) => warnings.push(format!("{} is left out: {why}", container.name)),
             None => ready.push(container),

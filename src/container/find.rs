@@ -15,12 +15,8 @@ use crate::{Error, Result};
 pub struct Bridge {
     /// Which it is.
     pub interface: Interface,
-    /// It is switched on.
-    pub up: bool,
-    /// It looks at VLAN tags.
-    pub vlan_filtering: bool,
-    /// It keeps this port from its other isolated ports.
-    pub isolated: bool,
+    /// It as the kernel shows it.
+    pub link: LinkInfo,
 }
 
 /// One veth of a container: both ends, and the bridge that holds the host's.
@@ -219,7 +215,7 @@ fn attachment(
         mac: Mac(mac),
         addresses: addresses(addrs, link.ifindex),
         host: interface(&host_netns, &host_link),
-        bridge: master.and_then(|master| bridge(&host_netns, &host_link, &master)),
+        bridge: master.and_then(|master| bridge(&host_netns, master)),
         host_link,
         inside_link: link,
     }))
@@ -237,11 +233,7 @@ fn addresses(addrs: &[AddrInfo], ifindex: u32) -> Vec<IpAddr> {
     own
 }
 
-fn bridge(netns: &Netns, host: &LinkInfo, master: &LinkInfo) -> Option<Bridge> {
-    (master.kind.as_deref() == Some("bridge")).then(|| Bridge {
-        interface: interface(netns, master),
-        up: master.up,
-        vlan_filtering: master.vlan_filtering == Some(true),
-        isolated: host.isolated == Some(true),
-    })
+fn bridge(netns: &Netns, master: LinkInfo) -> Option<Bridge> {
+    (master.kind.as_deref() == Some("bridge"))
+        .then(|| Bridge { interface: interface(netns, &master), link: master })
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::host::Host;
+use super::interface::Interface;
 use super::name::Name;
 use crate::Result;
 use crate::sys::ethtool::Ethtool;
@@ -25,6 +26,8 @@ pub struct Namespaces {
     rtnl: Recent<Rtnl>,
     ethtool: Recent<Ethtool>,
     netdev: Recent<Netdev>,
+    /// Interfaces that were found in another namespace than before: as they were, and as they are.
+    moved: RefCell<Vec<(Interface, Interface)>>,
 }
 
 /// What namespaces call each other.
@@ -52,6 +55,7 @@ impl Namespaces {
             rtnl: Recent::default(),
             ethtool: Recent::default(),
             netdev: Recent::default(),
+            moved: RefCell::default(),
         })
     }
 
@@ -155,6 +159,17 @@ impl Namespaces {
     /// A socket to ask drivers there what they can do with XDP.
     pub fn netdev(&self, netns: &Netns) -> Result<Rc<Netdev>> {
         self.netdev.get(netns, Netdev::open_in)
+    }
+
+    /// Notes that an interface was found elsewhere.
+    pub fn moved(&self, was: &Interface, is: Interface) {
+        self.moved.borrow_mut().push((was.clone(), is));
+    }
+
+    /// The interface as it is now, as far as it is known.
+    pub fn where_now(&self, at: &Interface) -> Interface {
+        let moved = self.moved.borrow();
+        moved.iter().rev().find(|(was, _)| was == at).map_or(at, |(_, is)| is).clone()
     }
 
     fn opened(&self, inode: u64) -> Option<Rc<Netns>> {

@@ -10,7 +10,7 @@ use super::pins;
 use super::way::{Attach, Spot};
 use crate::container::Interface;
 use crate::sys::bpf::{Link, Prog, TcxHook, XdpMode};
-use crate::sys::netlink::LinkInfo;
+use crate::sys::netlink::{LinkInfo, XdpAttached};
 use crate::{Error, Result};
 
 impl Ground<'_> {
@@ -18,7 +18,7 @@ impl Ground<'_> {
     pub fn attached(&self, at: &Interface, spot: Spot, attach: Attach, pin: &Path) -> Result<bool> {
         match attach {
             Attach::Link => match pins::open_link(pin)? {
-                Some(link) => Ok(link.info()?.ifindex == at.ifindex),
+                Some(link) => Ok(link.info()?.ifindex == self.index_now(at)),
                 None => Ok(false),
             },
             Attach::Netlink => match (pins::open_prog(pin)?, self.link(at)?) {
@@ -27,7 +27,7 @@ impl Ground<'_> {
                     match spot {
                         Spot::Native | Spot::Generic => Ok(runs(&link, id)),
                         Spot::Ingress => {
-                            let found = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
+                            let found = self.rtnl(&netns)?.tc_programs(link.ifindex)?;
                             Ok(found.iter().any(|found| found.prog_id == Some(id)))
                         }
                     }
@@ -123,7 +123,7 @@ impl Ground<'_> {
             Attach::Netlink => {
                 match (spot.xdp_mode(), self.link(at)?) {
                     (Some(mode), _) => self.take_off(at, pins::open_prog(pin)?.as_ref(), mode)?,
-                    (None, Some((netns, _))) => self.rtnl(&netns)?.del_ingress(at.ifindex)?,
+                    (None, Some((netns, link))) => self.rtnl(&netns)?.del_ingress(link.ifindex)?,
                     (None, None) => {}
                 }
                 pins::remove(pin)
@@ -133,16 +133,33 @@ impl Ground<'_> {
 
     /// A program of ours without its pin can't be taken off as safely as it was put on.
     fn refuse_lost(&self, at: &Interface) -> Result<()> {
-        let Some((netns, link)) = self.link(at)? else { return Ok(()) };
-        let tc = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
-        let xdp = link.xdp.iter().map(|attached| attached.prog_id);
-        for prog_id in xdp.chain(tc.iter().filter_map(|attached| attached.prog_id)) {
-            let name = Prog::by_id(prog_id)?.info()?.name;
-            if name.starts_with("xhop_") {
-                return Err(Error::PinLost { ifname: link.name, prog_id });
+        match self.unpinned(at)? {
+            Some((ifname, prog_id, take_off)) => Err(Error::PinLost { ifname, prog_id, take_off }),
+            None => Ok(()),
+        }
+    }
+
+    /// A program by our name on an interface, whose pin is lost: the interface's name, the program's id, and
+    /// what takes it off.
+    pub fn unpinned(&self, at: &Interface) -> Result<Option<(String, u32, String)>> {
+        let Some((netns, link)) = self.link(at)? else { return Ok(None) };
+        let ifname = || link.name.clone();
+        for XdpAttached { prog_id, mode } in link.xdp.iter().copied() {
+            if is_ours(prog_id)? {
+                let how = if mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
+                let take_off = format!("`ip link set {} {how} off`", link.name);
+                return Ok(Some((ifname(), prog_id, take_off)));
             }
         }
-        Ok(())
+        for prog_id in
+            self.rtnl(&netns)?.tc_programs(link.ifindex)?.iter().filter_map(|p| p.prog_id)
+        {
+            if is_ours(prog_id)? {
+                let take_off = format!("`tc filter del dev {} ingress pref 53248`", link.name);
+                return Ok(Some((ifname(), prog_id, take_off)));
+            }
+        }
+        Ok(None)
     }
 
     /// Takes a foreign program off, after it was pinned so that it can be put back.
@@ -162,7 +179,7 @@ impl Ground<'_> {
         if let (Some(prog), Some((netns, link))) = (pins::open_prog(pin)?, self.link(at)?) {
             if link.xdp.is_empty() {
                 let rtnl = self.rtnl(&netns)?;
-                rtnl.set_xdp(at.ifindex, Some(&prog), replaced.mode(), None)?;
+                rtnl.set_xdp(link.ifindex, Some(&prog), replaced.mode(), None)?;
             }
         }
         pins::remove(pin)
@@ -170,12 +187,17 @@ impl Ground<'_> {
 
     fn take_off(&self, at: &Interface, prog: Option<&Prog>, mode: XdpMode) -> Result<()> {
         match (prog, self.link(at)?) {
-            (Some(prog), Some((netns, _))) => {
-                self.rtnl(&netns)?.set_xdp(at.ifindex, None, mode, Some(prog))
+            (Some(prog), Some((netns, link))) => {
+                self.rtnl(&netns)?.set_xdp(link.ifindex, None, mode, Some(prog))
             }
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a program bears our name.
+fn is_ours(prog_id: u32) -> Result<bool> {
+    Ok(Prog::by_id(prog_id)?.info()?.name.starts_with("xhop_"))
 }
 
 fn runs(link: &LinkInfo, prog_id: u32) -> bool {

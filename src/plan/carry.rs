@@ -153,7 +153,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
             ground.keep(at, *replaced, &pins.foreign())
         }
         Fact::Port { segment, at } => tables::allow(&ground, segment, at),
-        Fact::Remains { .. } => Ok(()),
+        Fact::Remains { .. } | Fact::Unseen { .. } => Ok(()),
         Fact::Endpoint { segment, address, at, mac } => tables::send(segment, *address, at, *mac),
     };
     done.map(|()| None)
@@ -198,6 +198,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             pins.remove_if_empty()
         }
         Fact::Remains { segment, at } => MemberPins::of(segment, at).remove(),
+        Fact::Unseen { at } => Err(Error::Unreachable { ifname: at.to_string() }),
         Fact::Endpoint { segment, address, at, .. } => tables::send_no_more(segment, *address, at),
     }
 }
@@ -231,7 +232,7 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
                 None => Ok(false),
             }
         }
-        Fact::Remains { .. } => Ok(false),
+        Fact::Remains { .. } | Fact::Unseen { .. } => Ok(false),
         Fact::Endpoint { segment, address, at, mac } => tables::sent(segment, *address, at, *mac),
     }
 }

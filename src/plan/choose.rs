@@ -3,6 +3,7 @@
 use super::ground::Ground;
 use super::segment::Segment;
 use crate::container::{Attachment, Container, Interface, docker};
+use crate::sys::netlink::LinkInfo;
 use crate::{Error, Result};
 
 /// What `up` is about.
@@ -111,25 +112,44 @@ fn refuse_filtered(name: &str, attachment: &Attachment, force: bool) -> Result<(
     if let Some(why) = not_ready(attachment) {
         return refused(why);
     }
-    match &attachment.bridge {
-        Some(bridge) if bridge.isolated && !force => {
-            refused("its port is isolated on the bridge: --force joins it all the same")
-        }
-        Some(bridge) if bridge.vlan_filtering && !force => refused(
-            "its bridge filters VLANs, and may keep the containers apart: --force joins them all the same",
-        ),
+    match attachment.bridge.as_ref().and_then(|on| apart(&attachment.host_link, &on.link)) {
+        Some(why) if !force => refused(why),
         _ => Ok(()),
     }
 }
 
 /// Why it can't take part in anything yet, if so.
 pub fn not_ready(attachment: &Attachment) -> Option<&'static str> {
-    if !attachment.host_link.up || !attachment.inside_link.up {
+    let bridge = attachment.bridge.as_ref().map(|bridge| &bridge.link);
+    let mute = mute(&attachment.host_link, &attachment.inside_link, bridge);
+    let no_address = attachment.addresses.is_empty();
+    mute.or(no_address.then_some("it has no IP address yet: give it one, then run up again"))
+}
+
+/// Why nothing gets through a veth and its bridge, if so: both ends of the veth, and the bridge.
+pub fn mute(host: &LinkInfo, inside: &LinkInfo, bridge: Option<&LinkInfo>) -> Option<&'static str> {
+    if !host.up || !inside.up {
         return Some("its veth is down: `ip link set IFNAME up` on both ends");
     }
-    if attachment.addresses.is_empty() {
-        return Some("it has no IP address yet: give it one, then run up again");
+    if bridge.is_some_and(|bridge| !bridge.up) {
+        return Some("its bridge is down: `ip link set BRIDGE up`");
     }
-    let down = attachment.bridge.as_ref().is_some_and(|bridge| !bridge.up);
-    down.then_some("its bridge is down: `ip link set BRIDGE up`")
+    let blocked = host.forwarding == Some(false);
+    blocked.then_some("its port does not forward: see `bridge link` for its spanning tree state")
+}
+
+/// Why the bridge may keep a port's container from others, if so, though nothing is down.
+pub fn apart(port: &LinkInfo, bridge: &LinkInfo) -> Option<&'static str> {
+    match () {
+        () if port.isolated == Some(true) => {
+            Some("its port is isolated on the bridge: --force joins it all the same")
+        }
+        () if port.locked == Some(true) => {
+            Some("its port is locked on the bridge: --force joins it all the same")
+        }
+        () if bridge.vlan_filtering == Some(true) => Some(
+            "its bridge filters VLANs, and may keep the containers apart: --force joins them all the same",
+        ),
+        () => None,
+    }
 }

@@ -12,10 +12,10 @@ pub fn make(ground: Ground, at: &Interface) -> Result<()> {
 
 /// Removes it, unless others have come to use it.
 pub fn undo(ground: Ground, at: &Interface) -> Result<()> {
-    let Some((netns, _)) = ground.link(at)? else { return Ok(()) };
+    let Some((netns, link)) = ground.link(at)? else { return Ok(()) };
     let rtnl = ground.rtnl(&netns)?;
-    match rtnl.has_clsact(at.ifindex)? && rtnl.clsact_is_empty(at.ifindex)? {
-        true => rtnl.del_clsact(at.ifindex),
+    match rtnl.has_clsact(link.ifindex)? && rtnl.clsact_is_empty(link.ifindex)? {
+        true => rtnl.del_clsact(link.ifindex),
         false => Ok(()),
     }
 }

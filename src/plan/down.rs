@@ -10,8 +10,8 @@ use super::jumbo::{self, Route};
 use super::member::{Member, Size};
 use super::segment::Segment;
 use super::sizes;
-use crate::Result;
 use crate::container::Interface;
+use crate::{Error, Result};
 
 /// The plan that takes `leaving` out. `members` are all records there are.
 pub fn down(leaving: &[Member], members: &[Member], ground: Ground) -> Result<Plan> {
@@ -63,7 +63,13 @@ impl TakeOut<'_> {
                     actions.push(undo(Fact::Route(route)));
                 }
             }
-            let facts = if ground.alive(member)? { member.facts() } else { member.remains() };
+            let facts = match ground.alive(member) {
+                Ok(true) => member.facts(),
+                Ok(false) => member.remains(),
+                // It keeps nobody else from leaving.
+                Err(Error::Unreachable { .. }) => member.unseen(),
+                Err(error) => return Err(error),
+            };
             for fact in facts.into_iter().rev().filter(|fact| !self.needs(fact, later)) {
                 match &fact {
                     Fact::Size { host, size } if !sizes::holds(ground, host, size)? => {

@@ -106,6 +106,11 @@ pub enum Fact {
         /// The host's end.
         at: Interface,
     },
+    /// What is changed of a veth that is there, but out of sight. Only ever taken back.
+    Unseen {
+        /// The host's end.
+        at: Interface,
+    },
     /// An address is reached by the host's end.
     Endpoint {
         /// The bridge.
@@ -216,6 +221,7 @@ impl fmt::Display for Action {
                 false => write!(f, "detach {} from {at}", program.name()),
             },
             Fact::Remains { at, .. } => write!(f, "remove the pins of {at}, which is gone"),
+            Fact::Unseen { at, .. } => write!(f, "give back what was changed of {at}"),
             Fact::Endpoint { address, at, mac, .. } if make => {
                 write!(f, "send {address} to {mac} by {at}")
             }

@@ -1,11 +1,13 @@
 //! The ground that facts stand on: interfaces, wherever they live, and what is attached to them.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::rc::Rc;
 
 use super::member::Member;
 use super::pins::{self, MemberPins};
 use super::tables;
+use super::way::Attach;
 use crate::container::{Attachment, Interface, Namespaces, attachment_at};
 use crate::sys::bridge;
 use crate::sys::ethtool;
@@ -42,11 +44,18 @@ impl<'a> Ground<'a> {
         self.namespaces.rtnl(netns)
     }
 
-    /// The interface's namespace and its present state; `None` if either is gone.
+    /// The interface's namespace and its present state, of a host's end also where [`Ground::alive`] has found
+    /// it; `None` if either is gone.
     pub fn link(&self, at: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
+        let at = self.namespaces.where_now(at);
         let Some(netns) = self.namespaces.by_inode(at.netns)? else { return Ok(None) };
         let link = self.namespaces.rtnl(&netns)?.link_at(at.ifindex)?;
         Ok(link.map(|link| (netns, link)))
+    }
+
+    /// Its index, there.
+    pub fn index_now(&self, at: &Interface) -> u32 {
+        self.namespaces.where_now(at).ifindex
     }
 
     /// The same, where it must be there.
@@ -91,31 +100,43 @@ impl<'a> Ground<'a> {
         Ok(ports.map(|link| link.ifindex).collect())
     }
 
-    /// Whether the member's veth is still there.
+    /// Whether the member's veth is still there. If its host's end is in another namespace by now, it is there
+    /// that everything else finds it from now on.
     pub fn alive(&self, member: &Member) -> Result<bool> {
-        let found = self.link(&member.host)?.is_some();
-        match (found, self.held_by_kernel(member)?) {
-            // The index is another's by now.
-            (true, Some(false)) => Ok(false),
-            (false, Some(true)) => Err(Error::Unreachable { ifname: member.host.to_string() }),
-            (found, _) => Ok(found),
+        let here = self.link(&member.host)?.is_some();
+        let pin = MemberPins::of(&member.segment, &member.host).forward();
+        if !pins::exists(&pin) {
+            return Ok(here);
+        }
+        let unreachable = || Error::Unreachable { ifname: member.host.to_string() };
+        // The kernel takes it out of `ports` when it goes, also when it goes elsewhere.
+        match (here, tables::listed(&member.segment, &member.host)?) {
+            (true, Some(true) | None) => return Ok(true),
+            (false, Some(true)) => return Err(unreachable()),
+            _ => {}
+        }
+        let attached = match member.attach {
+            Attach::Link => {
+                pins::open_link(&pin)?.map_or(Ok(0), |link| Ok(link.info()?.ifindex))?
+            }
+            Attach::Netlink => 0,
+        };
+        match self.attachment(&member.inside)? {
+            // By our program it is known. tc's qdiscs, and filters with them, do not move along.
+            Some(found) if attached == found.host.ifindex || self.runs_pinned(&found, &pin)? => {
+                self.namespaces.moved(&member.host, found.host);
+                Ok(true)
+            }
+            _ if attached != 0 => Err(unreachable()),
+            _ => Ok(false),
         }
     }
 
-    /// Whether the kernel still has the very interface that was joined: our program runs on it, or its
-    /// entry stands in `ports`, which goes with it. `None` if neither can be told.
-    fn held_by_kernel(&self, member: &Member) -> Result<Option<bool>> {
-        let pin = MemberPins::of(&member.segment, &member.host).forward();
-        if !pins::exists(&pin) {
-            return Ok(None);
-        }
-        if self.attached(&member.host, member.on_host().1, member.attach, &pin)? {
-            return Ok(Some(true));
-        }
-        match tables::all_there(&member.segment)? {
-            true => tables::allowed(&member.segment, &member.host).map(Some),
-            false => Ok(None),
-        }
+    /// Whether a host's end runs the XDP program that is pinned here.
+    fn runs_pinned(&self, found: &Attachment, pin: &Path) -> Result<bool> {
+        let Ok(Some(prog)) = pins::open_prog(pin) else { return Ok(false) };
+        let id = prog.info()?.id;
+        Ok(found.host_link.xdp.iter().any(|xdp| xdp.prog_id == id))
     }
 
     /// The state of a feature of the container's end; `None` if it is gone.
@@ -140,8 +161,8 @@ impl<'a> Ground<'a> {
 
     /// Sets the largest packet of an interface, if that is still there.
     pub fn set_mtu(&self, at: &Interface, mtu: u32) -> Result<()> {
-        let Some((netns, _)) = self.link(at)? else { return Ok(()) };
-        self.rtnl(&netns)?.set_mtu(at.ifindex, mtu)
+        let Some((netns, link)) = self.link(at)? else { return Ok(()) };
+        self.rtnl(&netns)?.set_mtu(link.ifindex, mtu)
     }
 
     /// Sets the largest TCP super-packet over IPv4 of the container's end, if that is still there.

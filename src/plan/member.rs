@@ -7,7 +7,7 @@ use xhop_asm::programs::Shipped;
 
 use super::fact::Fact;
 use super::segment::Segment;
-use super::way::{Attach, ChecksumWay, Datapath, Spot, on_host};
+use super::way::{Attach, ChecksumWay, Chosen, Datapath, Spot, on_host};
 use crate::container::{Interface, Mac};
 use crate::sys::bpf::XdpMode;
 
@@ -62,6 +62,9 @@ pub struct Member {
     pub addresses: Vec<IpAddr>,
     /// The hook.
     pub datapath: Datapath,
+    /// Why that.
+    #[serde(default)]
+    pub chosen: Chosen,
     /// What is done about checksums; nothing where none is lost.
     pub checksum: Option<ChecksumWay>,
     /// How programs are attached.
@@ -100,6 +103,11 @@ impl Size {
             SizeOf::HostMtu => format!("the MTU of {host}"),
             SizeOf::GsoIpv4 => format!("gso_ipv4_max_size behind {host} in the container"),
         }
+    }
+
+    /// Whether it lets TCP over IPv4 send more at once.
+    pub fn is_big_tcp(&self) -> bool {
+        self.what == SizeOf::GsoIpv4 && self.on > self.was
     }
 }
 
@@ -160,7 +168,7 @@ impl Member {
         let size = |size: &Size| Fact::Size { host: host(), size: size.clone() };
         facts.extend(self.bridge_mtu.map(|mtu| Fact::Guard { segment: segment.clone(), mtu }));
         // Larger packets are sent last, and first no more.
-        let last = |size: &&Size| size.what == SizeOf::GsoIpv4;
+        let last = |size: &&Size| size.is_big_tcp();
         facts.extend(self.sizes.iter().filter(|size| !last(size)).map(size));
         facts.extend(self.clsact.iter().map(|at| Fact::Clsact { at: at.clone() }));
         facts.extend(self.inside_programs().into_iter().map(|program| Fact::Inside {
@@ -210,5 +218,10 @@ impl Member {
         facts.retain(|fact| !on_veth(fact));
         facts.push(remains);
         facts
+    }
+
+    /// What is to be taken back while its veth is there, but out of sight: that fails, and keeps the record.
+    pub fn unseen(&self) -> Vec<Fact> {
+        vec![Fact::Record(Box::new(self.clone())), Fact::Unseen { at: self.host.clone() }]
     }
 }

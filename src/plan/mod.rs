@@ -26,7 +26,7 @@ mod wish;
 
 pub use altered::altered;
 pub use carry::carry_out;
-pub use choose::{choose_on, not_ready};
+pub use choose::{apart, choose_on, mute, not_ready};
 pub use down::down;
 pub use fact::{Action, Fact, Sense};
 pub use ground::Ground;

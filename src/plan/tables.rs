@@ -88,10 +88,13 @@ pub fn forbid(segment: &Segment, at: &Interface) -> Result<()> {
 
 /// Whether it can be redirected to.
 pub fn allowed(segment: &Segment, at: &Interface) -> Result<bool> {
-    match open(segment, &endpoint::ports())? {
-        Some(ports) => Ok(ports.lookup(&at.ifindex.to_ne_bytes())?.is_some()),
-        None => Ok(false),
-    }
+    Ok(listed(segment, at)? == Some(true))
+}
+
+/// The same; `None` if there is no table of it.
+pub fn listed(segment: &Segment, at: &Interface) -> Result<Option<bool>> {
+    let ports = open(segment, &endpoint::ports())?;
+    ports.map(|ports| Ok(ports.lookup(&at.ifindex.to_ne_bytes())?.is_some())).transpose()
 }
 
 /// All that can be redirected to, by their index.

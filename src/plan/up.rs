@@ -13,7 +13,7 @@ use super::record::Place;
 use super::segment::Segment;
 use super::sound::sound;
 use super::way::{ChecksumWay, Ways, Wishes};
-use super::wish::wish;
+use super::wish::{native_inside, wish};
 use super::{Plan, tables};
 use crate::container::Container;
 use crate::{Error, Result};
@@ -99,12 +99,13 @@ fn look<'p>(
     let one = others.values().chain(&doubtful).next().map(|place| place.read()).transpose()?;
     let here = |member: &&Member| member.segment == *segment;
     let one = one.as_ref().or_else(|| found.live.iter().find(here));
+    let native = native_inside(&chosen.attachments, &found.live, ground)?;
     let mut wished = Vec::new();
     for (name, attachment) in &chosen.attachments {
         let same = |m: &&Member| (&m.host, &m.inside) == (&attachment.host, &attachment.inside);
         let before = found.live.iter().find(same);
         // As he is joined himself, or else as others are.
-        let ways = wishes.settle(before.filter(here).or(one).map(Ways::of))?;
+        let ways = wishes.settle(before.filter(here).or(one).map(Ways::of), native)?;
         wished.push(wish(ways, name, segment, attachment, before, ground)?);
     }
     if wished.iter().any(|member| member.bridge_mtu.is_some()) {

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use xhop_asm::programs::{Checksum, Shipped};
 
 use crate::sys::bpf::{XdpMode, has_tcx};
-use crate::sys::kernel;
 use crate::{Error, Result};
 
 /// What the user asks for.
@@ -54,20 +53,32 @@ pub struct Ways {
     pub jumbo: bool,
     /// Foreign programs are taken off.
     pub force: bool,
+    /// Why by that hook.
+    pub chosen: Chosen,
 }
 
 impl Wishes {
-    /// Settles what was left open, where `joined` is how others on the bridge are joined.
-    pub fn settle(self, joined: Option<Ways>) -> Result<Ways> {
+    /// Settles what was left open, where `joined` is how others on the bridge are joined, and `native` tells
+    /// whether a container has a native XDP program of its own.
+    pub fn settle(self, joined: Option<Ways>, native: bool) -> Result<Ways> {
         let Self { asked, checksum, attach, big_tcp, jumbo, force } = self;
-        let datapath = asked.choose(checksum, joined.map(|joined| joined.datapath))?;
+        let (datapath, chosen) =
+            asked.choose(checksum, joined.map(|joined| joined.datapath), native)?;
         // Options are taken over with the datapath that they are for.
         let theirs = joined.filter(|joined| joined.datapath == datapath);
         let big_tcp = big_tcp.unwrap_or(theirs.is_some_and(|ways| ways.big_tcp));
         let jumbo = jumbo.unwrap_or(theirs.is_some_and(|ways| ways.jumbo));
-        if big_tcp && datapath == Datapath::Generic {
-            let why = "generic XDP redirects no packet larger than an MTU can be, 64 KiB";
-            return Err(Error::NoBigTcp { why });
+        match datapath {
+            Datapath::Generic if big_tcp => {
+                let why = "generic XDP redirects no packet larger than an MTU can be, 64 KiB";
+                return Err(Error::NoBigTcp { why });
+            }
+            Datapath::Native if big_tcp => {
+                let why =
+                    "native XDP takes single frames, into which the sender cuts up all it sends";
+                return Err(Error::NoBigTcp { why });
+            }
+            _ => {}
         }
         let native = datapath == Datapath::Native;
         // Who trusts checksums wants it of all.
@@ -79,11 +90,8 @@ impl Wishes {
         if jumbo && datapath != Datapath::Tc {
             return Err(Error::JumboByXdp { datapath: datapath.to_string() });
         }
-        let attach = match attach {
-            Some(attach) => attach,
-            None => Attach::best(datapath, checksum)?,
-        };
-        Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force })
+        let attach = attach.unwrap_or_else(|| Attach::best(datapath, checksum));
+        Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force, chosen })
     }
 }
 
@@ -116,44 +124,64 @@ impl fmt::Display for Datapath {
     }
 }
 
-/// The kernel that has `bpf_redirect_peer`.
-const REDIRECT_PEER: (u32, u32) = (5, 10);
+/// Why containers are joined by the hook that they are joined by.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Chosen {
+    /// The user has asked for it.
+    Asked,
+    /// Others on the bridge are joined by it.
+    AsOthers,
+    /// A container has a native XDP program of its own, which tc would go round.
+    OwnProgram,
+    /// Nothing speaks against what is best for what sockets send.
+    #[default]
+    Best,
+}
 
 impl Asked {
     /// The datapath, where `joined` is what others on the bridge are joined by. To say something of
     /// checksums makes sense of native XDP alone, so that it asks for it.
-    pub fn choose(
+    fn choose(
         self,
         checksum: Option<ChecksumWay>,
         joined: Option<Datapath>,
-    ) -> Result<Datapath> {
-        let datapath = match (self, checksum, joined) {
-            (Self::Tc, ..) => Datapath::Tc,
-            (Self::Native, ..) | (Self::Auto, Some(_), _) => Datapath::Native,
-            (Self::Generic, ..) => Datapath::Generic,
-            (Self::Auto, None, Some(joined)) => joined,
-            (Self::Auto, None, None) if kernel::release()? >= REDIRECT_PEER => Datapath::Tc,
-            (Self::Auto, None, None) => Datapath::Native,
+        native: bool,
+    ) -> Result<(Datapath, Chosen)> {
+        let (datapath, chosen) = match (self, checksum, joined) {
+            (Self::Tc, ..) => (Datapath::Tc, Chosen::Asked),
+            (Self::Native, ..) | (Self::Auto, Some(_), _) => (Datapath::Native, Chosen::Asked),
+            (Self::Generic, ..) => (Datapath::Generic, Chosen::Asked),
+            (Self::Auto, None, Some(joined)) => (joined, Chosen::AsOthers),
+            (Self::Auto, None, None) if native => (Datapath::Native, Chosen::OwnProgram),
+            (Self::Auto, None, None) => (Datapath::Tc, Chosen::Best),
         };
         match checksum {
             Some(_) if datapath != Datapath::Native => {
                 Err(Error::NoChecksumLost { datapath: datapath.to_string() })
             }
-            _ => Ok(datapath),
+            _ => Ok((datapath, chosen)),
         }
     }
 }
 
 impl Datapath {
     /// Why a container is joined by it, for people.
-    pub const fn why(self) -> &'static str {
-        match self {
-            Self::Tc => "packets stay the skbs that sockets made: the fastest for those",
+    pub fn why(self, chosen: Chosen) -> String {
+        let chosen = match chosen {
+            Chosen::Asked => "asked for",
+            Chosen::AsOthers => "as others on the bridge",
+            Chosen::OwnProgram => "a container has a native XDP program of its own",
+            Chosen::Best => "the best for what sockets send",
+        };
+        let what = match self {
+            Self::Tc => "packets stay the skbs that they are",
             Self::Native => {
                 "for frames that are not yet skbs; what sockets send is copied, and slower in bulk"
             }
-            Self::Generic => "XDP on skbs; for kernels without bpf_redirect_peer, or to compare",
-        }
+            Self::Generic => "XDP on skbs, to compare",
+        };
+        format!("{chosen}; {what}")
     }
 }
 
@@ -175,7 +203,7 @@ pub enum ChecksumWay {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Attach {
-    /// A `bpf_link`, pinned (XDP: kernels from 5.9; tc: from 6.6).
+    /// A `bpf_link`, pinned (tc: kernels from 6.6).
     Link,
     /// Through netlink: `IFLA_XDP`, or a filter on `clsact`; the program is pinned.
     Netlink,
@@ -183,10 +211,9 @@ pub enum Attach {
 
 impl Attach {
     /// A link where this kernel has them for the programs of this way.
-    pub fn best(datapath: Datapath, checksum: Option<ChecksumWay>) -> Result<Self> {
+    pub fn best(datapath: Datapath, checksum: Option<ChecksumWay>) -> Self {
         let tc = datapath == Datapath::Tc || checksum == Some(ChecksumWay::Trust);
-        let links = kernel::release()? >= (5, 9) && (!tc || has_tcx());
-        Ok(if links { Self::Link } else { Self::Netlink })
+        if !tc || has_tcx() { Self::Link } else { Self::Netlink }
     }
 }
 

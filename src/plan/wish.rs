@@ -11,9 +11,12 @@ use crate::sys::bpf::{Link, ObjKind, XdpMode, ids};
 use crate::sys::kernel;
 use crate::sys::netlink::XdpAttached;
 use crate::{Error, Result};
+use xhop_asm::programs::Shipped;
 
 /// The largest MTU of a veth (`ETH_MAX_MTU`).
 const MAX_MTU: u32 = 65535;
+/// What 16 bits of length hold, and one (`GSO_LEGACY_MAX_SIZE`).
+const LEGACY_GSO: u32 = 1 << 16;
 /// Three times what 16 bits of length hold: more than that is not faster.
 const BIG_TCP: u32 = 3 << 16;
 
@@ -24,9 +27,10 @@ impl Ways {
             datapath: member.datapath,
             checksum: member.checksum,
             attach: member.attach,
-            big_tcp: member.sizes.iter().any(|size| size.what == SizeOf::GsoIpv4),
+            big_tcp: member.sizes.iter().any(Size::is_big_tcp),
             jumbo: member.jumbo,
             force: false,
+            chosen: member.chosen,
         }
     }
 }
@@ -41,6 +45,7 @@ pub fn wish(
     before: Option<&Member>,
     ground: Ground,
 ) -> Result<Member> {
+    refuse_to_go_round(ways, name, attachment, before, ground)?;
     let mut member = Member {
         version: VERSION,
         name: before.map_or_else(|| name.into(), |before| before.name.clone()),
@@ -50,6 +55,10 @@ pub fn wish(
         mac: attachment.mac,
         addresses: attachment.addresses.clone(),
         datapath: ways.datapath,
+        // Who is joined so already knows why.
+        chosen: before
+            .filter(|before| before.datapath == ways.datapath)
+            .map_or(ways.chosen, |before| before.chosen),
         checksum: ways.checksum,
         attach: ways.attach,
         readiness: Readiness::Found,
@@ -62,6 +71,12 @@ pub fn wish(
     };
     if ways.checksum == Some(ChecksumWay::OffloadOff) {
         change(&mut member, "tx-checksum-ip-generic", false, before, ground)?;
+    }
+    if ways.datapath != Datapath::Tc {
+        // XDP does not see a tag that goes beside the packet, and native XDP loses it: the sender puts it in.
+        for tag in ["tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"] {
+            change(&mut member, tag, false, before, ground)?;
+        }
     }
     if ways.datapath == Datapath::Native {
         member.readiness = readiness(&member, attachment, before, ground)?;
@@ -76,6 +91,9 @@ pub fn wish(
             None => Some(ground.present(&segment.bridge)?.1.mtu),
         };
         resize(&mut member, SizeOf::HostMtu, MAX_MTU, before, ground)?;
+    }
+    if ways.datapath == Datapath::Generic {
+        shrink(&mut member, before, ground)?;
     }
     if ways.big_tcp {
         resize(&mut member, SizeOf::GsoIpv4, BIG_TCP, before, ground)?;
@@ -99,6 +117,20 @@ fn clsact(member: &Member, before: Option<&Member>, ground: Ground) -> Result<Ve
         }
     }
     Ok(made)
+}
+
+/// Notes that TCP over IPv4 must send no more at once than generic XDP redirects, if it does.
+fn shrink(member: &mut Member, before: Option<&Member>, ground: Ground) -> Result<()> {
+    let what = SizeOf::GsoIpv4;
+    let noted = before.and_then(|before| before.sizes.iter().find(|size| size.what == what));
+    let found = sizes::found(ground, &member.host, what)?;
+    match noted.map(|noted| noted.was).or(found) {
+        Some(was) if was > LEGACY_GSO => {
+            member.sizes.push(Size { what, was, on: LEGACY_GSO });
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Notes that a size has to be changed, if it has.
@@ -144,6 +176,56 @@ fn change(
         member.features.push(Feature { name: name.into(), was, on });
     }
     Ok(())
+}
+
+/// `bpf_redirect_peer` goes round what native XDP does at the container's end. Who is joined by it already
+/// stays: his program has come later, or somebody has said --force.
+fn refuse_to_go_round(
+    ways: Ways,
+    name: &str,
+    attachment: &Attachment,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<()> {
+    let by_tc = |member: &Member| member.datapath == Datapath::Tc;
+    if ways.datapath != Datapath::Tc || ways.force || before.is_some_and(by_tc) {
+        return Ok(());
+    }
+    match has_own_native(attachment, before, ground)? {
+        true => Err(Error::GoesRound { name: name.into(), ifname: attachment.inside.name.clone() }),
+        false => Ok(()),
+    }
+}
+
+/// Whether one of these has a native XDP program of its own at the container's end. `joined` are those that
+/// are joined already.
+pub fn native_inside(
+    attachments: &[(&str, &Attachment)],
+    joined: &[Member],
+    ground: Ground,
+) -> Result<bool> {
+    for (_, attachment) in attachments {
+        let before = joined.iter().find(|member| member.host == attachment.host);
+        if has_own_native(attachment, before, ground)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn has_own_native(
+    attachment: &Attachment,
+    before: Option<&Member>,
+    ground: Ground,
+) -> Result<bool> {
+    let native = |xdp: &&XdpAttached| xdp.mode == XdpMode::Native;
+    let Some(found) = attachment.inside_link.xdp.iter().find(native) else { return Ok(false) };
+    let Some(before) = before else { return Ok(true) };
+    // It may be ours, so that its end polls.
+    let pin = MemberPins::of(&before.segment, &before.host).inside(Shipped::Pass);
+    let ours = ground.held(&attachment.inside, Spot::Native, before.attach, &pin)?;
+    Ok(ours.map_or(Ok(None), |ours| ours.info().map(Some))?.map(|info| info.id)
+        != Some(found.prog_id))
 }
 
 /// How the container's end comes to poll with NAPI, without which what is redirected to it is lost

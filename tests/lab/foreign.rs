@@ -45,6 +45,14 @@ impl Lab {
         self.in_netns(at, || link(find(ifname).0).gso_ipv4_max_size).unwrap_or(0)
     }
 
+    /// Sets that.
+    pub fn set_gso_ipv4(&self, at: impl Into<Where>, ifname: &str, bytes: u32) {
+        self.in_netns(at, || {
+            let (rtnl, index) = find(ifname);
+            rtnl.set_gso_ipv4_max_size(index, bytes).expect("set");
+        });
+    }
+
     /// The id and the mode of the XDP program on an interface, as ip(8) shows them.
     pub fn xdp_on(&self, at: impl Into<Where>, ifname: &str) -> Option<(u64, u64)> {
         let shown = self.json(at, &["ip", "-d", "-j", "link", "show", "dev", ifname]);

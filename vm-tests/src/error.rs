@@ -209,7 +209,7 @@ impl fmt::Display for Error {
                 "`{program}`: the stepping engine and rbpf disagree, report it with the packet: {what}"
             ),
             Self::CtxWritten { program } => {
-                write!(f, "`{program}` wrote to its context: the kernel lets it only read there")
+                write!(f, "`{program}` wrote to its context where the kernel lets it only read")
             }
             Self::ValueOverrun { program, map, key } => write!(
                 f,

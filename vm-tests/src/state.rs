@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) vlan: Cell<bool>,
     /// `PACKET_*`
     pub(crate) pkt_type: Cell<u32>,
+    /// The mark and the priority that packets come with.
+    pub(crate) notes: Cell<[u32; 2]>,
     /// How often `bpf_csum_level` was told that a checksum is right.
     pub(crate) csum_level: Cell<u32>,
     /// Where `bpf_redirect_map` or `bpf_redirect_peer` last said the packet goes.
@@ -49,6 +51,7 @@ impl State {
             ingress_ifindex: Cell::new(0),
             vlan: Cell::new(false),
             pkt_type: Cell::new(0),
+            notes: Cell::new([0; 2]),
             csum_level: Cell::new(0),
             redirect: Cell::new(None),
             fault: RefCell::new(None),
@@ -62,7 +65,7 @@ impl State {
         self.ingress_ifindex.set(ingress_ifindex);
         self.pkt_type.set(PACKET_OTHERHOST);
         self.csum_level.set(0);
-        self.ctx.set(self.context());
+        self.ctx.set(self.context(self.notes.get()));
         self.redirect.set(None);
         self.fault.replace(None);
     }
@@ -89,18 +92,33 @@ impl State {
         }
     }
 
-    /// Whether the program wrote to the context, which the kernel refuses.
+    /// Whether the program wrote to the context where the kernel refuses it.
     pub(crate) fn ctx_written(&self) -> bool {
-        self.ctx.get() != self.context()
+        self.ctx.get() != self.context(self.left_notes())
     }
 
     /// What a helper has changed is to be seen in the context.
     pub(crate) fn refresh_ctx(&self) {
-        self.ctx.set(self.context());
+        self.ctx.set(self.context(self.left_notes()));
+    }
+
+    /// The packet's mark and priority as they are now.
+    pub(crate) fn left_notes(&self) -> [u32; 2] {
+        let ctx = self.ctx.get();
+        sk_buff::WRITABLE.map(|off| {
+            let field = ctx.get(off as usize..).and_then(|ctx| ctx.first_chunk());
+            field.map_or(0, |field| u32::from_ne_bytes(*field))
+        })
+    }
+
+    /// Whether a program may write there.
+    pub(crate) fn may_write(&self, off: u64, size: usize) -> bool {
+        let writable = sk_buff::WRITABLE.iter().any(|field| *field as u64 == off);
+        self.hook == Hook::Tc && writable && size == 4
     }
 
     /// The context for the packet as it lies now, in one piece, without metadata.
-    fn context(&self) -> [u8; CTX] {
+    fn context(&self, notes: [u32; 2]) -> [u8; CTX] {
         let packet = memory::addresses(self.packet.cells());
         let mut ctx = [0; CTX];
         let mut put = |offset: i16, value: u32| {
@@ -113,6 +131,7 @@ impl State {
             Hook::Tc => {
                 put(sk_buff::LEN, end - start);
                 put(sk_buff::PKT_TYPE, self.pkt_type.get());
+                sk_buff::WRITABLE.into_iter().zip(notes).for_each(|(off, note)| put(off, note));
                 put(sk_buff::VLAN_PRESENT, self.vlan.get().into());
                 put(sk_buff::IFINDEX, self.ingress_ifindex.get());
                 put(sk_buff::DATA, start);

@@ -187,7 +187,8 @@ impl<'a> Stepper<'a> {
         let operands = self.read(mem.base).and_then(|base| Ok((base, self.operand(src)?)));
         let (base, value) = operands.map_err(|what| self.fault(at, what))?;
         let addr = base.bits.wrapping_add_signed(mem.off.into());
-        if memory::addresses(self.state.ctx()).contains(&addr) {
+        let ctx = memory::addresses(self.state.ctx());
+        if ctx.contains(&addr) && !self.state.may_write(addr - ctx.start, mem.size.bytes()) {
             return Err(Error::CtxWritten { program: self.program.name().to_owned() });
         }
         let bytes = to_memory(value.bits, mem.size);

@@ -41,6 +41,8 @@ pub struct Outcome {
     pub pkt_type: u32,
     /// How many of its checksums are said to be right (`bpf_csum_level`).
     pub csum_level: u32,
+    /// Its mark and its priority; an `xdp_md` has none.
+    pub notes: [u32; 2],
 }
 
 impl Outcome {
@@ -90,7 +92,7 @@ impl Vm {
     /// Runs the program on a packet that came in by `ingress_ifindex`.
     ///
     /// Errors: an access outside the context, the packet, the stack and the values of maps; a
-    /// helper that is given what it can't work on; a write to the context or over the end of a
+    /// helper that is given what it can't work on; a write to the context where it is read-only, or over the end of a
     /// value. Nothing bounds the run: a program that loops for ever does not return.
     ///
     /// The context's pointers are true, and `data_end` is the end of accessible memory. Only in a
@@ -120,6 +122,11 @@ impl Vm {
         self.state.vlan.set(tagged);
     }
 
+    /// The mark and the priority that packets come with from now on; an `xdp_md` has none.
+    pub fn set_notes(&self, mark: u32, priority: u32) {
+        self.state.notes.set([mark, priority]);
+    }
+
     /// Makes ready for a run.
     pub(crate) fn start(&self, packet: &[u8], ingress_ifindex: u32) -> Result<(), Error> {
         if packet.len() > MAX_PACKET {
@@ -142,6 +149,7 @@ impl Vm {
             redirect,
             pkt_type: state.pkt_type.get(),
             csum_level: state.csum_level.get(),
+            notes: state.left_notes(),
         }
     }
 

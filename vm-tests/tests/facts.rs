@@ -113,7 +113,8 @@ impl<'a> Watch<'a> {
         let known = match room {
             "pkt" => within(start, end, &ranges(if write { &facts.writes } else { &facts.reads })),
             "fp" => end <= 0 && -start <= i64::from(facts.stack),
-            "ctx" => !write && len == 4 && facts.context.contains(&field(facts.hook, start)),
+            "ctx" if write => len == 4 && facts.context.contains(&written(start)),
+            "ctx" => len == 4 && facts.context.contains(&field(facts.hook, start)),
             _ => self.map(room).is_some_and(|at| {
                 let used = &facts.maps[at];
                 within(start, end, if write { &used.written } else { &used.read })
@@ -146,6 +147,14 @@ impl<'a> Watch<'a> {
 /// Whether ranges have all bytes of `start..end` between them.
 fn within(start: i64, end: i64, ranges: &[(u32, u32)]) -> bool {
     (start..end).all(|at| ranges.iter().any(|(a, b)| (i64::from(*a)..i64::from(*b)).contains(&at)))
+}
+
+fn written(off: i64) -> &'static str {
+    match off {
+        8 => "mark (written)",
+        32 => "priority (written)",
+        _ => "none",
+    }
 }
 
 fn field(hook: Hook, off: i64) -> &'static str {

@@ -71,6 +71,34 @@ fn a_port_that_is_gone_is_stale() {
     }
 }
 
+/// A veth that is moved to another namespace takes its program along, and leaves `ports`: what
+/// `bpf_redirect_peer` would look for there is not there.
+#[test]
+fn who_has_moved_away_sends_by_his_new_bridge() {
+    let bridge = Bridge::of(Shipped::Peer);
+    bridge.remove("ports", &A_VETH.to_ne_bytes());
+    kinds().iter().for_each(|packet| bridge.keeps(&packet.bytes(), Verdict::Stale));
+    // XDP redirects from wherever it is.
+    let bridge = Bridge::of(Shipped::ForwardFrags);
+    bridge.remove("ports", &A_VETH.to_ne_bytes());
+    kinds().iter().for_each(|packet| bridge.keeps(&packet.bytes(), Verdict::Forwarded));
+}
+
+/// Who is left to the bridge keeps them: its rules may go by them.
+#[test]
+fn notes_do_not_go_along() {
+    let bridge = Bridge::of(Shipped::Peer);
+    bridge.vm.set_notes(7, 5);
+    let notes = |frame: &[u8], veth| bridge.vm.run(frame, veth).expect("runs").notes;
+    for packet in kinds().into_iter().chain([icmp(), icmp6()]) {
+        assert_eq!(notes(&packet.bytes(), A_VETH), [0, 0]);
+        assert_eq!(notes(&packet.clone().bytes(), C_VETH), [7, 5], "spoofed");
+        assert_eq!(notes(&packet.from(STRANGER).bytes(), A_VETH), [7, 5], "passed");
+    }
+    bridge.remove("ports", &B_VETH.to_ne_bytes());
+    kinds().iter().for_each(|packet| assert_eq!(notes(&packet.bytes(), A_VETH), [7, 5], "stale"));
+}
+
 #[test]
 fn anothers_source_is_spoofed() {
     for bridge in both() {

@@ -16,8 +16,15 @@ fn pass_passes_everything() {
     for case in catalogue() {
         let outcome = vm.run(&case.frame, 1).expect("runs");
         let (hook, packet) = (Hook::Xdp, case.frame);
-        let expected =
-            Outcome { hook, verdict: 2, packet, redirect: None, pkt_type: 3, csum_level: 0 };
+        let expected = Outcome {
+            hook,
+            verdict: 2,
+            packet,
+            redirect: None,
+            pkt_type: 3,
+            csum_level: 0,
+            notes: [0; 2],
+        };
         assert_eq!(outcome, expected, "{}", case.name);
         assert_eq!(outcome.action(), "XDP_PASS");
     }

@@ -66,6 +66,7 @@ pub fn ports() -> MapDecl {
 /// Why a packet is not forwarded that is for an address of a joined container.
 pub const MOVED: &str = "not its Ethernet address: routed, or the IP address has moved";
 const GONE: &str = "its veth is gone: the kernel will know better";
+const AWAY: &str = "its veth is not in this namespace: neither is who is joined";
 
 /// Which address of the IP header.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,14 +120,26 @@ pub fn same_mac(
 }
 
 /// Goes on if `endpoint`'s veth is still there, else to `stale`: the kernel takes it out of `ports` when it
-/// goes. For programs that do not redirect by the map. Loses `r0` to `r5`.
+/// goes, also to another namespace. For programs that do not redirect by the map: `bpf_redirect_peer` looks
+/// its interface up in the namespace of the one that the packet came in by, and drops what it does not find.
+/// Loses `r0` to `r5`.
 #[track_caller]
-pub fn present(asm: &mut Assembler, ports: MapIndex, endpoint: Reg, stale: &impl Target) {
+pub fn present(
+    asm: &mut Assembler,
+    ports: MapIndex,
+    endpoint: Reg,
+    side: Side,
+    stale: &impl Target,
+) {
+    let (whose, why) = match side {
+        Side::Source => ("the source's host veth", AWAY),
+        Side::Destination => ("the destination's host veth", GONE),
+    };
     asm.load_map(R1, ports, "interfaces that are joined");
     asm.mov(R2, endpoint, "key:");
-    asm.add(R2, i32::from(value::IFINDEX), "the destination's host veth");
+    asm.add(R2, i32::from(value::IFINDEX), whose);
     asm.call(Helper::MAP_LOOKUP_ELEM, "r0 = its port");
-    asm.jump_if(R0.eq(0), stale, GONE);
+    asm.jump_if(R0.eq(0), stale, why);
 }
 
 /// Tells the kernel to give the packet to the other end of `endpoint`'s veth; to `stale` if it does not

@@ -32,6 +32,19 @@ pub fn to_this_host(asm: &mut Assembler) {
     asm.call(Helper::SKB_CHANGE_TYPE, "the receiver must not take it for another's");
 }
 
+/// What was noted beside the packet in this namespace is nobody's affair in the next, as on any veth's way
+/// there (`____dev_forward_skb`); kernels from 6.16 clear all but these two. Loses `r1`, `r2`.
+///
+/// When it came or is to go stays: a receive time is told some microseconds early, a departure time any veth
+/// keeps.
+#[track_caller]
+pub fn forget_notes(asm: &mut Assembler) {
+    asm.load(R1, FP.u64(CTX), "the context");
+    asm.mov(R2, 0, "as in a new packet");
+    asm.store(R1.u32(sk_buff::MARK), R2, "the mark is for rules of this namespace");
+    asm.store(R1.u32(sk_buff::PRIORITY), R2, "and so is the priority");
+}
+
 /// `len` = bytes of the frame. Loses `r1`.
 #[track_caller]
 pub fn length(asm: &mut Assembler, len: Reg) {

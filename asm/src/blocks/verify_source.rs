@@ -12,13 +12,13 @@ use crate::net::eth;
 use crate::reg::{Pointer, R0, R1, Reg};
 
 /// Goes on if the packet's source IP and Ethernet addresses are those of the container behind the
-/// interface in `ingress`.
+/// interface in `ingress`, with its endpoint in `r0`.
 ///
 /// - An address that belongs to *another* joined container: to `spoofed`.
 /// - One that belongs to nobody here (added later, a macvlan inside), or goes with another Ethernet
 ///   address: to `pass`.
 ///
-/// Loses `r0` to `r5`.
+/// Loses `r1` to `r5`.
 #[track_caller]
 pub fn verify_source(
     asm: &mut Assembler,

@@ -47,7 +47,7 @@ impl Machine<'_> {
             return broken(Rule::PointerLeak, format!("stores {} outside the stack", value.kind()));
         }
         match base {
-            Value::Ctx => broken(Rule::Context, "writes to the context: it is read-only"),
+            Value::Ctx => self.store_context(mem, value),
             Value::Stack(base) => {
                 self.store_stack(state, base + i32::from(mem.off), mem.size, value)
             }
@@ -119,6 +119,22 @@ impl Machine<'_> {
             self.facts.context.push(name);
         }
         Ok(value)
+    }
+
+    /// Likewise: a field of an skb that is only of use to who is next.
+    fn store_context(&mut self, mem: Mem, value: Value) -> Checked<()> {
+        let name = match (self.facts.hook, mem.off, mem.size) {
+            (Hook::Tc, sk_buff::MARK, Size::U32) => "mark (written)",
+            (Hook::Tc, sk_buff::PRIORITY, Size::U32) => "priority (written)",
+            _ => return broken(Rule::Context, "writes to the context where it is read-only"),
+        };
+        if !matches!(value, Value::Scalar(_)) {
+            return broken(Rule::PointerLeak, format!("stores {} in the context", value.kind()));
+        }
+        if !self.facts.context.contains(&name) {
+            self.facts.context.push(name);
+        }
+        Ok(())
     }
 
     /// As in the kernel, only the constant part of the offset is compared with what was checked: the

@@ -59,7 +59,7 @@ pub struct Facts {
     pub reads: Vec<Span>,
     /// Packet bytes that are written, in order.
     pub writes: Vec<Span>,
-    /// Fields of the context that are read.
+    /// Fields of the context that are read, or written.
     pub context: Vec<&'static str>,
     /// What is done with each map, in the order of the program's maps.
     pub maps: Vec<MapUse>,

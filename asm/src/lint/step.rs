@@ -59,6 +59,10 @@ impl<'a> Machine<'a> {
             }
             Insn::Store { mem, src } => {
                 let value = state.operand(*src, Width::W64)?;
+                if matches!(src, Operand::Imm(_)) && state.get(mem.base)? == Value::Ctx {
+                    let what = "writes a constant to the context: old kernels take registers alone";
+                    return broken(Rule::Context, what);
+                }
                 self.store(state, *mem, value)?;
             }
             Insn::LoadImm64 { dst, imm } => state.set(*dst, Value::Scalar(Scalar::exactly(*imm))),

@@ -197,7 +197,7 @@ impl Walk<'_> {
                 }
             }),
             Insn::Exit => self.machine.exit(state).map(|()| Next::End),
-            Insn::Load { mem, .. } => self
+            Insn::Load { mem, .. } | Insn::Store { mem, .. } => self
                 .one_kind(slot, mem, state)
                 .and_then(|()| self.machine.step(state, &insn).map(|()| Next::To(next))),
             _ => self.machine.step(state, &insn).map(|()| Next::To(next)),
@@ -208,14 +208,14 @@ impl Walk<'_> {
         })
     }
 
-    /// The kernel turns a load of the context into another: it must be one on all paths
+    /// The kernel turns an access to the context into another: it must be one on all paths
     /// (`save_aux_ptr_type`).
     fn one_kind(&mut self, slot: usize, mem: Mem, state: &State) -> Checked<()> {
         let of_context = state.get(mem.base)? == Value::Ctx;
         match self.of_context[slot].replace(of_context) {
             Some(before) if before != of_context => broken(
                 Rule::Context,
-                "reads the context on one path, and something else on another",
+                "is of the context on one path, and of something else on another",
             ),
             _ => Ok(()),
         }

@@ -13,30 +13,23 @@ const VERDICT: Reg = R8;
 /// The action that is returned.
 const ACTION: Reg = R9;
 
-/// One for each verdict.
+/// One for each verdict but to forward.
 pub(super) struct Exits {
     pub(super) pass: Label,
     pub(super) stale: Label,
     pub(super) spoofed: Label,
-    pub(super) forwarded: Label,
 }
 
 impl Exits {
     pub(super) fn new(asm: &mut Assembler) -> Self {
-        Self {
-            pass: asm.label("pass"),
-            stale: asm.label("stale"),
-            spoofed: asm.label("spoofed"),
-            forwarded: asm.label("forwarded"),
-        }
+        Self { pass: asm.label("pass"), stale: asm.label("stale"), spoofed: asm.label("spoofed") }
     }
 
-    /// The end of a program on this hook.
+    /// The end of a program on this hook, which begins where what is forwarded goes on.
     pub(super) fn leave(self, asm: &mut Assembler, hook: Hook) {
         let stats = asm.map(count::stats());
         let (count_it, counted) = (asm.label("count"), asm.label("counted"));
 
-        asm.bind(self.forwarded);
         verdict(asm, hook, Verdict::Forwarded);
         asm.jump(&count_it, "count it");
         asm.bind(self.spoofed);

@@ -64,6 +64,7 @@ pub fn forward_frags() -> Result<Program, Error> {
 fn assemble(shipped: Shipped, hook: Hook, checksum: Checksum) -> Result<Program, Error> {
     let mut asm = Assembler::on(hook, shipped.name());
     let exits = Exits::new(&mut asm);
+    let forwarded = asm.label("forwarded");
     let other = asm.label("not_ipv4");
     let (known4, known6) = (asm.label("known4"), asm.label("known6"));
 
@@ -71,15 +72,16 @@ fn assemble(shipped: Shipped, hook: Hook, checksum: Checksum) -> Result<Program,
     parse::ethernet(&mut asm, &other, &exits.pass);
 
     let segment = (checksum == Checksum::Complete).then(|| asm.label("segment"));
-    hop(&mut asm, hook, Family::V4, known4, checksum, &exits);
-    asm.jump(segment.as_ref().unwrap_or(&exits.forwarded), "as in IPv6");
+    hop(&mut asm, hook, Family::V4, known4, checksum, &exits, &forwarded);
+    asm.jump(segment.as_ref().unwrap_or(&forwarded), "as in IPv6");
     asm.bind(other);
     parse::ipv6_type(&mut asm, &exits.pass);
-    hop(&mut asm, hook, Family::V6, known6, checksum, &exits);
+    hop(&mut asm, hook, Family::V6, known6, checksum, &exits, &forwarded);
     if let Some(segment) = segment {
         asm.bind(segment);
         checksum::complete(&mut asm, &exits.pass);
     }
+    asm.bind(forwarded);
     exits.leave(&mut asm, hook);
     asm.finish()
 }
@@ -92,6 +94,7 @@ fn hop(
     known: Label,
     checksum: Checksum,
     exits: &Exits,
+    forwarded: &Label,
 ) {
     let endpoints = asm.map(endpoint::endpoints(family));
     let ports = asm.map(endpoint::ports());
@@ -106,6 +109,6 @@ fn hop(
     verify_source(asm, endpoints, family, INGRESS, &exits.spoofed, &exits.pass);
     endpoint::redirect(asm, ports, DESTINATION, &exits.stale);
     if checksum == Checksum::Complete {
-        checksum::pseudo_header(asm, family, &exits.forwarded);
+        checksum::pseudo_header(asm, family, forwarded);
     }
 }

@@ -24,8 +24,52 @@ fn fields_of_the_context() {
             assert_eq!(found, expected, "{hook:?}: {off}");
         }
     }
+}
+
+/// As `tc_cls_act_is_valid_access` has it, of what is of use to who is next.
+#[test]
+fn what_may_be_written_to_the_context() {
+    for hook in HOOKS {
+        for off in (0..192).step_by(4) {
+            let program = assemble_on(hook, |asm| {
+                asm.mov(R2, 0, "a number");
+                asm.store(R1.u32(off), R2, "a field");
+                leave(asm);
+            });
+            let found = rules(&lint_program(&program).findings);
+            let may = hook == Hook::Tc && [8, 32].contains(&off);
+            assert_eq!(
+                found,
+                if may { vec![] } else { vec![(1, Rule::Context)] },
+                "{hook:?} {off}"
+            );
+        }
+    }
     breaks_on(Hook::Tc, Rule::Context, |asm| {
-        asm.store(R1.u32(sk_buff::PKT_TYPE), 0, HERE);
+        asm.store(R1.u32(sk_buff::MARK), 0, HERE);
+        leave(asm);
+    });
+    breaks_on(Hook::Tc, Rule::Context, |asm| {
+        asm.mov(R2, 0, "a number");
+        asm.store(R1.u16(sk_buff::MARK), R2, HERE);
+        leave(asm);
+    });
+    breaks_on(Hook::Tc, Rule::PointerLeak, |asm| {
+        asm.store(R1.u32(sk_buff::MARK), FP, HERE);
+        leave(asm);
+    });
+    // The kernel makes another of it: it must be one on all paths.
+    breaks_on(Hook::Tc, Rule::Context, |asm| {
+        let (stack, store) = (asm.label("stack"), asm.label("store"));
+        asm.mov(R2, 0, "a number");
+        asm.load(R3, R1.u32(sk_buff::LEN), "some number");
+        asm.jump_if(R3.eq(7), &stack, "now and then");
+        asm.jump(&store, "else");
+        asm.bind(stack);
+        asm.mov(R1, FP, "the stack");
+        asm.add(R1, -64, "somewhere");
+        asm.bind(store);
+        asm.store(R1.u32(sk_buff::MARK), R2, HERE);
         leave(asm);
     });
 }

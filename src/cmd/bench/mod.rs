@@ -24,7 +24,8 @@ use crate::sys::signal;
 use crate::table::ratio;
 use crate::{Error, Result};
 
-/// Enough that each way is at each place in a round as often as any other, three ways being there.
+/// An even number: in each two, each way comes as early in one as late in the other. That each is at each place
+/// as often as any other takes twice as many as there are ways.
 const ROUNDS: u32 = 6;
 /// `--checksum` takes milliseconds.
 const CHECKSUM_ROUNDS: u32 = 15;

@@ -158,7 +158,7 @@ mod tests {
         use crate::container::{Interface, Mac};
         use crate::plan::Segment;
         use crate::plan::member::{Readiness, VERSION};
-        use crate::plan::way::{Attach, Datapath};
+        use crate::plan::way::{Attach, Chosen, Datapath};
         let at = || Interface { netns: 1, ifindex: 2, name: "veth".into() };
         Member {
             version: VERSION,
@@ -169,6 +169,7 @@ mod tests {
             mac: Mac([0; 6]),
             addresses: addresses.iter().map(|ip| ip.parse().expect("an address")).collect(),
             datapath: Datapath::Tc,
+            chosen: Chosen::Best,
             checksum: None,
             attach: Attach::Link,
             readiness: Readiness::Found,

@@ -154,8 +154,8 @@ impl Watch {
         for place in record::places()?.into_iter().filter(|place| place.netns == own) {
             let port = links.iter().find(|link| link.ifindex == place.host);
             let stays = port.is_some_and(|port| {
-                let isolated = port.isolated == Some(true) && !self.join.force;
-                port.master == Some(place.bridge) && !isolated
+                let kept = port.isolated == Some(true) || port.locked == Some(true);
+                port.master == Some(place.bridge) && (!kept || self.join.force)
             });
             if !stays {
                 lost.push(place.read()?);

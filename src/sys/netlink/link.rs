@@ -16,7 +16,11 @@ const IFLA_XDP_DRV_PROG_ID: u16 = 5;
 const IFLA_XDP_SKB_PROG_ID: u16 = 6;
 const IFLA_XDP_HW_PROG_ID: u16 = 7;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
+const IFLA_BRPORT_STATE: u16 = 1;
 const IFLA_BRPORT_ISOLATED: u16 = 33;
+const IFLA_BRPORT_LOCKED: u16 = 39;
+/// `BR_STATE_FORWARDING` (include/uapi/linux/if_bridge.h)
+const FORWARDING: u8 = 3;
 
 /// An interface.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -43,8 +47,12 @@ pub struct LinkInfo {
     pub link_netnsid: Option<i32>,
     /// The XDP programs on it.
     pub xdp: Vec<XdpAttached>,
+    /// Of a bridge's port: whether it forwards, by spanning tree or as somebody has set it.
+    pub forwarding: Option<bool>,
     /// Of a bridge's port: whether the bridge keeps it from the other isolated ports.
     pub isolated: Option<bool>,
+    /// Of a bridge's port: whether the bridge takes packets from known addresses alone (kernels from 5.18).
+    pub locked: Option<bool>,
     /// Of a bridge: whether it looks at VLAN tags.
     pub vlan_filtering: Option<bool>,
     /// How many bytes of TCP over IPv4 the stack may hand to it at once; `None` before kernel 6.3.
@@ -143,12 +151,16 @@ fn parse_info(link: &mut LinkInfo, info: &[u8]) {
     let kind = attr(info, IflaInfo::Kind).map(text);
     let slave_kind = attr(info, IflaInfo::SlaveKind).map(text);
     // The numbers in the data mean something else for every kind.
-    let flag = |data: IflaInfo, number: u16| Some(*attr(attr(info, data)?, number)?.first()? != 0);
+    let byte = |data: IflaInfo, number: u16| attr(attr(info, data)?, number)?.first().copied();
+    let flag = |data: IflaInfo, number: u16| byte(data, number).map(|byte| byte != 0);
     if kind.as_deref() == Some("bridge") {
         link.vlan_filtering = flag(IflaInfo::Data, IFLA_BR_VLAN_FILTERING);
     }
     if slave_kind.as_deref() == Some("bridge") {
+        let state = byte(IflaInfo::SlaveData, IFLA_BRPORT_STATE);
+        link.forwarding = state.map(|state| state == FORWARDING);
         link.isolated = flag(IflaInfo::SlaveData, IFLA_BRPORT_ISOLATED);
+        link.locked = flag(IflaInfo::SlaveData, IFLA_BRPORT_LOCKED);
     }
     link.kind = kind;
 }
@@ -248,6 +260,7 @@ mod tests {
             }
             inside.set_up(eth0.ifindex, true).expect("up");
             assert!(find("vetha").carrier);
+            assert_eq!(find("vetha").locked, Some(false));
 
             rtnl.set_master(veth.ifindex, None).expect("no master");
             assert_eq!((find("vetha").master, find("vetha").isolated), (None, None));
