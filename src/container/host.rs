@@ -11,6 +11,9 @@ use super::running::{Container, running};
 use super::{docker, podman};
 use crate::{Error, Result};
 
+/// How many digits of an id engines show.
+const SHOWN: usize = 12;
+
 /// All of Docker, podman, systemd-nspawn and LXC. They are looked for once, when one is asked for.
 #[derive(Default)]
 pub struct Host(OnceCell<Vec<Container>>);
@@ -24,10 +27,7 @@ impl Host {
         let containers = self.containers()?;
         let mut found: Vec<_> = containers.iter().filter(|one| one.name == *name).collect();
         if found.is_empty() {
-            let begins = |one: &&Container| {
-                discriminant(&one.name) == discriminant(name) && one.id.starts_with(name.text())
-            };
-            found = containers.iter().filter(begins).collect();
+            found = containers.iter().filter(|one| id_begins(one, name)).collect();
         }
         match found.as_slice() {
             [] if is_there(name) => Err(not_running(name)),
@@ -42,15 +42,14 @@ impl Host {
         }
     }
 
-    /// Whether there is one, running or not.
+    /// Whether there is one, running or not, with this name, or with an id as engines show it, or longer.
     ///
     /// # Errors
     /// If an engine answers wrongly or a storage can't be read.
     pub fn has(&self, name: &Name) -> Result<bool> {
-        match self.find(name) {
-            Err(Error::NotRunning { .. } | Error::Ambiguous { .. }) => Ok(true),
-            found => Ok(found?.is_some()),
-        }
+        let by_id = name.text().len() >= SHOWN;
+        let is = |one: &Container| one.name == *name || by_id && id_begins(one, name);
+        Ok(self.containers()?.iter().any(is) || is_there(name))
     }
 
     /// The one in the network namespace with this inode number; of several, that which was there first.
@@ -69,6 +68,10 @@ impl Host {
         let containers = list()?;
         Ok(self.0.get_or_init(|| containers))
     }
+}
+
+fn id_begins(one: &Container, name: &Name) -> bool {
+    discriminant(&one.name) == discriminant(name) && one.id.starts_with(name.text())
 }
 
 /// All, by the names that their users know.
@@ -139,7 +142,7 @@ mod tests {
             // The beginning of another's id.
             container("docker:ab", "ab02", 30, 8),
             container("docker:db", "cd03", 0, 0),
-            container("docker:side", "ce04", 25, 7),
+            container("docker:side", "ce0412345678", 25, 7),
             container("podman:web", "ab05", 40, 9),
             container("lxc:one", "", 50, 10),
             container("lxc:two", "", 60, 11),
@@ -170,6 +173,17 @@ mod tests {
             assert!(host.find(&name.parse().expect("a name")).expect(name).is_none(), "{name}");
             assert!(!host.has(&name.parse().expect("a name")).expect(name), "{name}");
         }
+        // A bare name is not the beginning of an id by chance.
+        for (name, has) in [
+            ("docker:ab", true),
+            ("docker:cd03", false),
+            ("docker:ce0412345678", true),
+            ("docker:ce041234567", false),
+            ("lxc:two", true),
+            ("docker:db", true),
+        ] {
+            assert_eq!(host.has(&name.parse().expect("a name")).expect(name), has, "{name}");
+        }
         for (name, error) in [
             (
                 "docker:c",
@@ -181,7 +195,6 @@ mod tests {
         ] {
             let name = name.parse().expect("a name");
             assert_eq!(host.find(&name).expect_err(error).to_string(), error);
-            assert!(host.has(&name).expect(error));
         }
     }
 

@@ -1,3 +1,11 @@
+//! Containers that run, without asking whoever made them.
+//!
+//! Each has a process outside that watches over it, its monitor: containerd's shim for Docker, conmon for
+//! podman, systemd-nspawn, LXC's. A child of a monitor that is in another network namespace is the first
+//! process of a container, and the monitor's command line says of which, or what systemd-nspawn has mounted
+//! in it. So nothing that runs in a container has a say, nor have, but for LXC which is for them too, users
+//! who are not root.
+
 use super::name::Name;
 use super::{lxc, nspawn};
 use crate::Result;
