@@ -9,8 +9,8 @@ use crate::cmd;
 #[derive(Parser, Debug)]
 #[command(name = "xhop", version, arg_required_else_help = true)]
 #[command(
-    after_help = "A container is named netns:NAME, pid:N, docker:NAME, veth:IFNAME (its host \
-side), or by a bare NAME that only one of these has.\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n\
+    after_help = "A container is named netns:NAME, pid:N, docker:NAME, podman:NAME, nspawn:NAME, lxc:NAME, \
+veth:IFNAME (its host side), or by a bare NAME that only one of these has.\n\nExit codes: 0 done, 1 failed, 2 wrong usage.\n\
 Newcomers start with `xhop demo`."
 )]
 pub struct Cli {

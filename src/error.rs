@@ -149,11 +149,13 @@ pub enum Error {
         /// In full.
         candidates: String,
     },
-    /// The engine knows the container, but it has no process.
-    #[error("docker:{name} is not running: start it with `docker start {name}`")]
+    /// There is such a container, but it has no process.
+    #[error("{name} is not running: start it with `{start}`")]
     NotRunning {
-        /// The engine's name for it.
+        /// Its name, with its kind.
         name: String,
+        /// The command that starts it.
+        start: String,
     },
     /// The Docker engine can't be asked.
     #[error("{socket}: the Docker engine does not answer: {why}: check that it runs", socket = socket.display())]
@@ -162,7 +164,7 @@ pub enum Error {
         socket: PathBuf,
         /// What went wrong.
         why: String,
-        /// Nobody listens there.
+        /// There is none on this host.
         gone: bool,
     },
     /// The container has no veth whose other end can be found.

@@ -45,7 +45,7 @@ fn wrong_usage_is_exit_code_2() {
         &["up", "a", "b", "--datapath"],
         &["up", "a", "b", "--attach", "glue"],
         &["up", "a", ""],
-        &["up", "lxc:a", "b"],
+        &["up", "lxd:a", "b"],
         &["up", "netns:../a", "b"],
         &["up", "pid:minus-one", "b"],
         &["up", "a", "b\nc"],

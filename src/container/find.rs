@@ -59,16 +59,21 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
             inside(name, Netns::open(path).map_err(not_found(name))?, namespaces)
         }
         Name::Pid(pid) => inside(name, Netns::of_pid(*pid).map_err(not_found(name))?, namespaces),
-        Name::Docker(id) => match docker::inspect(id)? {
-            Some(running) => {
-                let named = Name::Docker(running.name);
-                inside(&named, Netns::of_pid(running.pid).map_err(not_found(name))?, namespaces)
+        Name::Docker(_) | Name::Podman(_) | Name::Nspawn(_) | Name::Lxc(_) => {
+            let Some(found) = namespaces.host().find(name)? else {
+                if let Name::Docker(_) = name {
+                    // Where there is no engine, it says so.
+                    docker::containers()?;
+                }
+                return Err(no_such(name));
+            };
+            let netns = Netns::of_pid(found.pid).map_err(not_found(name))?;
+            // Its number may be another's by now.
+            match netns.inode() == found.netns {
+                true => inside(&found.name, netns, namespaces),
+                false => Err(no_such(name)),
             }
-            None => Err(Error::NoSuchContainer {
-                name: name.to_string(),
-                hint: "`docker ps` lists those that run",
-            }),
-        },
+        }
         Name::Veth(ifname) => by_host_side(name, ifname, namespaces),
         Name::Bare(bare) => find(&qualify(bare, namespaces)?, namespaces),
     }
@@ -80,8 +85,11 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     if std::path::Path::new("/run/netns").join(bare).exists() {
         candidates.push(Name::Netns(bare.into()));
     }
-    if docker::knows(bare)? {
-        candidates.push(Name::Docker(bare.into()));
+    for kind in [Name::Docker, Name::Podman, Name::Nspawn, Name::Lxc] {
+        let name = kind(bare.into());
+        if namespaces.host().has(&name)? {
+            candidates.push(name);
+        }
     }
     let own = namespaces.rtnl(&*namespaces.own()?)?.link(bare)?;
     if own.is_some_and(|link| link.kind.as_deref() == Some("veth")) {
@@ -92,10 +100,7 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     }
     match candidates.as_slice() {
         [one] => Ok(one.clone()),
-        [] => Err(Error::NoSuchContainer {
-            name: bare.into(),
-            hint: "give it as netns:NAME, pid:N, docker:NAME or veth:IFNAME; `ip netns` and `docker ps` list them",
-        }),
+        [] => Err(no_such(&Name::Bare(bare.into()))),
         several => Err(Error::Ambiguous {
             name: bare.into(),
             candidates: several.iter().map(Name::to_string).collect::<Vec<_>>().join(", "),
@@ -103,17 +108,28 @@ fn qualify(bare: &str, namespaces: &Namespaces) -> Result<Name> {
     }
 }
 
+fn no_such(name: &Name) -> Error {
+    Error::NoSuchContainer {
+        name: name.to_string(),
+        hint: match name {
+            Name::Netns(_) => "`ip netns` lists those that exist",
+            Name::Pid(_) => "no process has this number: `ps` lists them",
+            Name::Docker(_) => "`docker ps` lists those that run",
+            Name::Podman(_) => "`podman ps` lists those that run",
+            Name::Nspawn(_) => "`machinectl` and `ps -fC systemd-nspawn` list those that run",
+            Name::Lxc(_) => "`lxc-ls --running` lists those that run",
+            Name::Veth(_) => "`ip link show type veth` lists the interfaces there are",
+            Name::Bare(_) => {
+                "give it as netns:NAME, pid:N, docker:NAME, podman:NAME, nspawn:NAME, lxc:NAME or veth:IFNAME; `ip netns`, `docker ps` and the like list them"
+            }
+        },
+    }
+}
+
 fn not_found(name: &Name) -> impl FnOnce(Error) -> Error {
     let name = name.clone();
     move |error| match error.errno() {
-        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH) => Error::NoSuchContainer {
-            hint: match name {
-                Name::Pid(_) => "no process has this number: `ps` lists them",
-                Name::Docker(_) => "it has just ended: `docker ps` lists those that run",
-                _ => "`ip netns` lists those that exist",
-            },
-            name: name.to_string(),
-        },
+        Some(nix::errno::Errno::ENOENT | nix::errno::Errno::ESRCH) => no_such(&name),
         _ => error,
     }
 }
@@ -139,10 +155,7 @@ fn inside(name: &Name, netns: Netns, namespaces: &Namespaces) -> Result<Containe
 fn by_host_side(name: &Name, ifname: &str, namespaces: &Namespaces) -> Result<Container> {
     let own = namespaces.own()?;
     let no_veth = || Error::NoVeth { name: name.to_string() };
-    let host = namespaces.rtnl(&own)?.link(ifname)?.ok_or_else(|| Error::NoSuchContainer {
-        name: name.to_string(),
-        hint: "`ip link show type veth` lists the interfaces there are",
-    })?;
+    let host = namespaces.rtnl(&own)?.link(ifname)?.ok_or_else(|| no_such(name))?;
     let (Some(peer), Some(nsid)) = (host.link, host.link_netnsid) else { return Err(no_veth()) };
     let unreachable = || Error::Unreachable { ifname: host.name.clone() };
     let netns = namespaces.by_nsid(&own, nsid)?.ok_or_else(unreachable)?;

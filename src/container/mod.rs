@@ -2,9 +2,18 @@
 
 pub mod docker;
 mod find;
+#[cfg(test)]
+mod fuzz;
+mod host;
 mod interface;
+mod json;
+mod known;
+mod lxc;
 mod name;
 mod namespaces;
+mod nspawn;
+mod podman;
+mod running;
 
 pub use find::{Attachment, Bridge, Container, attachment_at, find};
 pub use interface::{Interface, Mac};

@@ -14,6 +14,12 @@ pub enum Name {
     Pid(u32),
     /// `docker:NAME`: a container of the Docker engine, by name or id.
     Docker(String),
+    /// `podman:NAME`: a container of podman, by name or id.
+    Podman(String),
+    /// `nspawn:NAME`: a machine of systemd-nspawn.
+    Nspawn(String),
+    /// `lxc:NAME`: a container of LXC.
+    Lxc(String),
     /// `veth:IFNAME`: the container at the other end of this host-side interface.
     Veth(String),
     /// Just a name: whichever of the above there is.
@@ -38,26 +44,57 @@ impl FromStr for Name {
         if !name.chars().all(plain) || name == "." || name == ".." || name.len() > 255 {
             return Err(bad("it must be 1 to 255 letters, digits and signs, without / ? %"));
         }
-        match kind {
-            None => Ok(Self::Bare(name.into())),
-            Some("netns") => Ok(Self::Netns(name.into())),
-            Some("docker") => Ok(Self::Docker(name.into())),
-            Some("veth") => Ok(Self::Veth(name.into())),
-            Some("pid") => name.parse().map(Self::Pid).map_err(|_| bad("a process has a number")),
-            Some(_) => Err(bad("the kinds are netns:, pid:, docker: and veth:")),
+        let make = match kind {
+            None => Self::Bare,
+            Some("netns") => Self::Netns,
+            Some("docker") => Self::Docker,
+            Some("podman") => Self::Podman,
+            Some("nspawn") => Self::Nspawn,
+            Some("lxc") => Self::Lxc,
+            Some("veth") => Self::Veth,
+            Some("pid") => {
+                return name.parse().map(Self::Pid).map_err(|_| bad("a process has a number"));
+            }
+            Some(_) => {
+                return Err(bad(
+                    "the kinds are netns:, pid:, docker:, podman:, nspawn:, lxc: and veth:",
+                ));
+            }
+        };
+        Ok(make(name.into()))
+    }
+}
+
+impl Name {
+    /// Without its kind; of a process nothing.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Netns(text)
+            | Self::Docker(text)
+            | Self::Podman(text)
+            | Self::Nspawn(text)
+            | Self::Lxc(text)
+            | Self::Veth(text)
+            | Self::Bare(text) => text,
+            Self::Pid(_) => "",
         }
     }
 }
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Netns(name) => write!(f, "netns:{name}"),
-            Self::Pid(pid) => write!(f, "pid:{pid}"),
-            Self::Docker(name) => write!(f, "docker:{name}"),
-            Self::Veth(name) => write!(f, "veth:{name}"),
-            Self::Bare(name) => write!(f, "{name}"),
-        }
+        let kind = match self {
+            Self::Netns(_) => "netns:",
+            Self::Pid(pid) => return write!(f, "pid:{pid}"),
+            Self::Docker(_) => "docker:",
+            Self::Podman(_) => "podman:",
+            Self::Nspawn(_) => "nspawn:",
+            Self::Lxc(_) => "lxc:",
+            Self::Veth(_) => "veth:",
+            Self::Bare(_) => "",
+        };
+        f.write_str(kind)?;
+        f.write_str(self.text())
     }
 }
 
@@ -79,7 +116,11 @@ mod tests {
             "netns:..",
             "pid:x",
             "pid:-1",
-            "lxc:a",
+            "lxd:a",
+            "lxc:",
+            "lxc:../a",
+            "nspawn:..",
+            "podman:a/b",
             "a b",
             "a\n",
             "docker:a?b",
@@ -92,7 +133,8 @@ mod tests {
 
     #[test]
     fn shown_as_given() {
-        for text in ["netns:a", "pid:1", "docker:b", "veth:c", "d"] {
+        for text in ["netns:a", "pid:1", "docker:b", "podman:c", "nspawn:d", "lxc:e", "veth:f", "g"]
+        {
             assert_eq!(
                 text.parse::<Name>().map(|name| name.to_string()).ok().as_deref(),
                 Some(text)

@@ -5,6 +5,8 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::host::Host;
+use super::name::Name;
 use crate::Result;
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::Rtnl;
@@ -19,6 +21,7 @@ pub struct Namespaces {
     /// How many of the places were tried in turn.
     tried: Cell<usize>,
     nsids: RefCell<Nsids>,
+    host: Host,
     rtnl: Recent<Rtnl>,
     ethtool: Recent<Ethtool>,
     netdev: Recent<Netdev>,
@@ -45,6 +48,7 @@ impl Namespaces {
             places: OnceCell::new(),
             tried: Cell::new(0),
             nsids: RefCell::default(),
+            host: Host::default(),
             rtnl: Recent::default(),
             ethtool: Recent::default(),
             netdev: Recent::default(),
@@ -116,6 +120,26 @@ impl Namespaces {
                 return Ok(Some(netns));
             }
         }
+    }
+
+    /// The containers in them.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Whose the one with this inode number is: `docker:web`, `netns:a`; `None` if it is nobody's. Of several
+    /// containers that share it, that which was there first.
+    ///
+    /// However many are asked for, all processes are gone through once, and each engine is asked once.
+    ///
+    /// # Errors
+    /// If an engine answers wrongly or a storage can't be read.
+    pub fn owner(&self, inode: u64) -> Result<Option<Name>> {
+        if let Some(container) = self.host.at(inode)? {
+            return Ok(Some(container.name.clone()));
+        }
+        let place = self.places()?.iter().find(|place| place.inode == inode);
+        Ok(place.and_then(|place| format!("netns:{}", place.name()?).parse().ok()))
     }
 
     /// A routing socket there.

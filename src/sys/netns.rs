@@ -12,6 +12,7 @@ use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
 
+use super::process;
 use crate::{Error, Result};
 
 /// A network namespace, kept alive by its descriptor.
@@ -129,6 +130,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// Its name, if it has one: `ip netns`.
+    pub fn name(&self) -> Option<&str> {
+        self.path.to_str()?.strip_prefix("/run/netns/")
+    }
+
     /// Opens it; `None` if it has vanished, also where another is there by now.
     pub fn open(&self) -> Result<Option<Netns>> {
         match Netns::open(&self.path) {
@@ -144,9 +150,7 @@ impl Place {
 pub fn places() -> Result<Vec<Place>> {
     let mut paths = entries("/run/netns")?;
     paths.extend(entries("/run/docker/netns")?);
-    let processes = entries("/proc")?.into_iter();
-    let processes = processes.filter(|path| path.file_name().is_some_and(is_number));
-    paths.extend(processes.map(|path| path.join("ns/net")));
+    paths.extend(process::all()?.iter().map(|pid| format!("/proc/{pid}/ns/net").into()));
     let mut seen = HashSet::new();
     let place = |path: PathBuf| {
         let meta = std::fs::metadata(&path).ok()?;
@@ -164,12 +168,8 @@ pub fn allow_descriptors() {
     }
 }
 
-fn is_number(name: &std::ffi::OsStr) -> bool {
-    name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
-}
-
 /// The paths in a directory; none if there is no such directory.
-fn entries(dir: &str) -> Result<Vec<PathBuf>> {
+pub fn entries(dir: &str) -> Result<Vec<PathBuf>> {
     match std::fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         list => list
