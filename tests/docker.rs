@@ -75,6 +75,7 @@ fn two_containers_on_docker0() {
         settle(lab);
         lab.refuses(&["up", "docker:alpha", "docker:nobody"], &["docker:nobody", "docker ps"]);
 
+        assert_eq!(lab.owner(docker.pid("alpha")).as_deref(), Some("docker:alpha"));
         let before = everything(lab, &docker, &["alpha", "beta"]);
         for (option, way) in [
             ("--checksum", "offload-off"),

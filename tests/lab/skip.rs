@@ -55,6 +55,10 @@ fn package(tool: &str) -> &str {
         "ebtables" => "iptables",
         "busybox" => "busybox-static",
         "docker" | "dockerd" => "docker.io",
+        "systemd-nspawn" => "systemd-container",
+        "lxc-start" | "lxc-info" => "lxc",
+        "nsenter" | "setpriv" => "util-linux",
+        "pgrep" | "pkill" => "procps",
         other => other,
     }
 }

@@ -1,9 +1,11 @@
 //! xhop as its users see it: what it prints, and what it leaves behind.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use serde_json::Value;
+use xhop::container::Namespaces;
 use xhop::sys::kernel;
 
 use super::{Container, Lab, Output, Where, raw};
@@ -48,6 +50,13 @@ impl Lab {
         let members = self.members();
         let found = members.iter().find(|member| member["name"] == name);
         found.unwrap_or_else(|| panic!("no {name} in {members:?}")).clone()
+    }
+
+    /// Whose the network namespace of this process is, by the library.
+    pub fn owner(&self, pid: u32) -> Option<String> {
+        let inode = fs::metadata(format!("/proc/{pid}/ns/net")).expect("a process").ino();
+        let namespaces = Namespaces::find().expect("namespaces");
+        namespaces.owner(inode).expect("all are read").map(|name| name.to_string())
     }
 
     /// How many packets of this member had this verdict.
