@@ -329,6 +329,16 @@ pub enum Error {
         /// The datapath.
         datapath: String,
     },
+    /// Links asked for where traffic control has none.
+    #[error(
+        "--attach link: this kernel has no links in traffic control (tcx, from 6.6): leave it out, or use --attach netlink"
+    )]
+    NoTcLinks,
+    /// Generic XDP on a kernel that does not load its program.
+    #[error(
+        "--datapath generic: its program takes packets in several pieces, which XDP has from kernel 5.18 on: use --datapath tc"
+    )]
+    NoFrags,
     /// A kernel that can't send larger segments.
     #[error("--big-tcp: {why}: leave it out")]
     NoBigTcp {

@@ -106,7 +106,7 @@ impl Ground<'_> {
     /// Detaches what the pin holds and nothing else, and removes the pin.
     pub fn detach(&self, at: &Interface, spot: Spot, attach: Attach, pin: &Path) -> Result<()> {
         if !pins::exists(pin) {
-            return self.refuse_lost(at);
+            return self.refuse_lost(at, spot);
         }
         if !self.attached(at, spot, attach, pin)? {
             return pins::remove(pin);
@@ -132,11 +132,17 @@ impl Ground<'_> {
     }
 
     /// A program of ours without its pin can't be taken off as safely as it was put on.
-    fn refuse_lost(&self, at: &Interface) -> Result<()> {
+    fn refuse_lost(&self, at: &Interface, spot: Spot) -> Result<()> {
         let Some((netns, link)) = self.link(at)? else { return Ok(()) };
-        let tc = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
-        let xdp = link.xdp.iter().map(|attached| attached.prog_id);
-        for prog_id in xdp.chain(tc.iter().filter_map(|attached| attached.prog_id)) {
+        // Where another spot has ours, that one has a pin of its own.
+        let found: Vec<u32> = match spot {
+            Spot::Native | Spot::Generic => link.xdp.iter().map(|xdp| xdp.prog_id).collect(),
+            Spot::Ingress => {
+                let tc = self.rtnl(&netns)?.tc_programs(at.ifindex)?;
+                tc.iter().filter_map(|filter| filter.prog_id).collect()
+            }
+        };
+        for prog_id in found {
             let name = Prog::by_id(prog_id)?.info()?.name;
             if name.starts_with("xhop_") {
                 return Err(Error::PinLost { ifname: link.name, prog_id });

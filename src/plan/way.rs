@@ -75,10 +75,10 @@ impl Wishes {
         if jumbo && datapath != Datapath::Tc {
             return Err(Error::JumboByXdp { datapath: datapath.to_string() });
         }
-        let attach = match attach {
-            Some(attach) => attach,
-            None => Attach::best(datapath, checksum)?,
-        };
+        if datapath == Datapath::Generic && kernel::release()? < FRAGS {
+            return Err(Error::NoFrags);
+        }
+        let attach = Attach::settle(attach, datapath, checksum)?;
         Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force })
     }
 }
@@ -107,6 +107,8 @@ impl fmt::Display for Datapath {
 
 /// The kernel that has `bpf_redirect_peer`.
 const REDIRECT_PEER: (u32, u32) = (5, 10);
+/// The kernel in which XDP takes packets in several pieces (`BPF_F_XDP_HAS_FRAGS`).
+const FRAGS: (u32, u32) = (5, 18);
 
 impl Asked {
     /// The datapath, where `joined` is what others on the bridge are joined by. To say something of
@@ -171,11 +173,20 @@ pub enum Attach {
 }
 
 impl Attach {
-    /// A link where this kernel has them for the programs of this way.
-    pub fn best(datapath: Datapath, checksum: Option<ChecksumWay>) -> Result<Self> {
+    /// What is asked for; else a link where this kernel has them for the programs of this way.
+    fn settle(
+        asked: Option<Self>,
+        datapath: Datapath,
+        checksum: Option<ChecksumWay>,
+    ) -> Result<Self> {
         let tc = datapath == Datapath::Tc || checksum == Some(ChecksumWay::Trust);
-        let links = kernel::release()? >= (5, 9) && (!tc || has_tcx());
-        Ok(if links { Self::Link } else { Self::Netlink })
+        let lacking = tc && !has_tcx();
+        match asked {
+            Some(Self::Link) if lacking => Err(Error::NoTcLinks),
+            Some(asked) => Ok(asked),
+            None if lacking || kernel::release()? < (5, 9) => Ok(Self::Netlink),
+            None => Ok(Self::Link),
+        }
     }
 }
 
