@@ -4,8 +4,8 @@
 mod lab;
 
 use lab::audit::clean;
-use lab::{Lab, Pair, assert_same, lab_with};
-use xhop::sys::bpf::{Map, Prog, has_tcx};
+use lab::{Lab, Pair, assert_one_line, assert_same, lab_with};
+use xhop::sys::bpf::{Map, Prog};
 use xhop::sys::kernel;
 use xhop_asm::programs::Shipped;
 use xhop_asm::tag::MapRefs;
@@ -25,6 +25,7 @@ struct Feature {
 
 const TCX: &str = "tcx, from 6.6";
 const FRAGS: &str = "from kernel 5.18 on";
+const JUMBO: &str = "from 5.12 on";
 const BIG_TCP: &str = "more from 6.3";
 
 const fn always(args: &'static str) -> Feature {
@@ -35,11 +36,11 @@ const fn since(since: (u32, u32), args: &'static str, refusal: &'static str) -> 
     Feature { args, since, refusal }
 }
 
-const FEATURES: [Feature; 13] = [
+const FEATURES: [Feature; 12] = [
     since((6, 6), "--datapath tc --attach link", TCX),
     always("--datapath tc --attach netlink"),
     since((6, 3), "--datapath tc --big-tcp", BIG_TCP),
-    always("--datapath tc --jumbo"),
+    since((5, 12), "--datapath tc --jumbo", JUMBO),
     always("--checksum complete --attach link"),
     always("--checksum complete --attach netlink"),
     always("--checksum offload-off"),
@@ -48,7 +49,6 @@ const FEATURES: [Feature; 13] = [
     since((6, 3), "--datapath native --big-tcp", BIG_TCP),
     since((5, 18), "--datapath generic --attach link", FRAGS),
     since((5, 18), "--datapath generic --attach netlink", FRAGS),
-    always(""),
 ];
 
 fn release() -> (u32, u32) {
@@ -76,36 +76,46 @@ fn carries(lab: &Lab, pair: &Pair, args: &str) {
     }
 }
 
+impl Feature {
+    /// Joins, or is refused; the cell that tells which.
+    fn tried(&self, lab: &Lab, pair: &Pair) -> String {
+        let Self { args, since, refusal } = self;
+        let words: Vec<&str> = ["up", "a", "b"].into_iter().chain(args.split(' ')).collect();
+        let done = lab.xhop(&words);
+        if release() < *since {
+            assert_one_line(&done, &[refusal]);
+            return format!("no: {}", done.stderr.trim_start_matches("xhop: ").trim());
+        }
+        done.ok();
+        carries(lab, pair, args);
+        clean(lab);
+        lab.xhop(&["down", "--all"]).ok();
+        "yes".into()
+    }
+}
+
 #[test]
 fn each_way_works_or_is_refused() {
     lab_with("each_way_works_or_is_refused", &["ebtables"], |lab| {
         let pair = lab.pair();
         let before = lab.everything();
-        for Feature { args, since, refusal } in FEATURES {
-            let words: Vec<&str> =
-                ["up", "a", "b"].into_iter().chain(args.split_whitespace()).collect();
-            if release() < since {
-                let line = lab.refuses(&words, &[refusal]);
-                tell(args, &format!("no: {}", line.trim_start_matches("xhop: ").trim()));
-                continue;
-            }
-            lab.xhop(&words).ok();
-            carries(lab, &pair, args);
-            clean(lab);
-            // As told, or as xhop itself has chosen.
-            let member = lab.member("netns:a");
-            let (datapath, attach) = (&member["datapath"], &member["attach"]);
-            lab.xhop(&["down", "--all"]).ok();
+        for feature in FEATURES {
+            let cell = feature.tried(lab, &pair);
             assert_same(&before, &lab.everything());
-            match args {
-                "" => {
-                    let tcx = if has_tcx() { "link" } else { "netlink" };
-                    assert_eq!((datapath.as_str(), attach.as_str()), (Some("tc"), Some(tcx)));
-                    tell("by itself", &format!("tc, {tcx}"));
-                }
-                _ => tell(args, "yes"),
-            }
+            tell(feature.args, &cell);
         }
+    });
+}
+
+#[test]
+fn what_up_does_by_itself() {
+    lab_with("what_up_does_by_itself", &[], |lab| {
+        lab.pair();
+        lab.xhop(&["up", "a", "b"]).ok();
+        let attach = if release() >= (6, 6) { "link" } else { "netlink" };
+        let member = lab.member("netns:a");
+        assert_eq!([&member["datapath"], &member["attach"]], ["tc", attach]);
+        tell("by itself", &format!("tc, {attach}"));
     });
 }
 

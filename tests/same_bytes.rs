@@ -208,6 +208,11 @@ fn the_whole_catalogue() {
         let (cases, programs) = (catalogue(), loadable());
         for situation in situations {
             for &shipped in &programs {
+                // Who has no map does the same in each.
+                let mapless = shipped.program().expect("assembles").maps().is_empty();
+                if mapless && situation.name != situations[0].name {
+                    continue;
+                }
                 let both = Both::new(shipped, situation);
                 let verdicts: Vec<u32> = cases.iter().filter_map(|case| both.run(case)).collect();
                 match shipped {

@@ -75,6 +75,9 @@ impl Wishes {
         if jumbo && datapath != Datapath::Tc {
             return Err(Error::JumboByXdp { datapath: datapath.to_string() });
         }
+        if jumbo && kernel::release()? < REDIRECT_PEER_LARGE {
+            return Err(Error::NoJumbo);
+        }
         if datapath == Datapath::Generic && kernel::release()? < FRAGS {
             return Err(Error::NoFrags);
         }
@@ -107,6 +110,8 @@ impl fmt::Display for Datapath {
 
 /// The kernel that has `bpf_redirect_peer`.
 const REDIRECT_PEER: (u32, u32) = (5, 10);
+/// The kernel whose `bpf_redirect_peer` asks for no MTU.
+const REDIRECT_PEER_LARGE: (u32, u32) = (5, 12);
 /// The kernel in which XDP takes packets in several pieces (`BPF_F_XDP_HAS_FRAGS`).
 const FRAGS: (u32, u32) = (5, 18);
 
