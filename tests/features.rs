@@ -11,7 +11,7 @@ use xhop_asm::programs::Shipped;
 use xhop_asm::tag::MapRefs;
 
 /// In each direction, by IPv4 and by IPv6.
-const BULK: u64 = 4_000_000;
+const BULK: u64 = 1_000_000;
 
 /// A way to join, and where it is to be had.
 struct Feature {

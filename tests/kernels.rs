@@ -2,11 +2,11 @@
 //! repository there. What they show of each kernel is the README's table.
 //!
 //! XHOP_KERNELS names the kernels (`5.10,7.3`, or `all`); without it the test is skipped. With
-//! XHOP_BLESS=1 and all kernels the table is written anew.
+//! XHOP_BLESS=1 their columns of the table are written anew.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels/boot");
@@ -21,6 +21,13 @@ const MARKS: [&str; 2] = ["<!-- tests/kernels.rs: table -->\n", "<!-- end of tab
 /// What a kernel showed: a cell for each feature, in the order of the tests.
 type Column = Vec<(String, String)>;
 
+/// The README's table: a column for each kernel, and the reasons where a cell says no.
+#[derive(Debug, Default, PartialEq)]
+struct Shown {
+    columns: Vec<(String, Column)>,
+    whys: Vec<String>,
+}
+
 /// The kernels for this processor that `pins` knows, in its order.
 fn pinned() -> Vec<String> {
     let pins = fs::read_to_string(PINS).expect("pins");
@@ -32,68 +39,72 @@ fn pinned() -> Vec<String> {
 }
 
 /// Runs the tests on this kernel. Panics with the machine's console if one fails.
-fn column(kernel: &str) -> Column {
+fn run_on(kernel: &str) -> String {
+    let start = Instant::now();
     let mut boot = Command::new(BOOT);
-    boot.args([kernel, "amd64"]).args(TESTS).stderr(Stdio::inherit());
-    let done = boot.output().expect("bash");
-    let console = String::from_utf8_lossy(&done.stdout);
+    let done = boot.args([kernel, "amd64"]).args(TESTS).stderr(Stdio::inherit()).output();
+    let done = done.expect("bash");
+    let console = String::from_utf8_lossy(&done.stdout).into_owned();
     assert!(done.status.success(), "kernel {kernel}:\n{console}");
-    let mut column = vec![(BYTES.to_owned(), "yes".to_owned())];
-    let cells = console.lines().filter_map(|line| line.strip_prefix("feature: "));
-    column.extend(cells.map(|cell| {
-        let (feature, cell) = cell.split_once(": ").expect("a feature and a cell");
-        (feature.to_owned(), cell.to_owned())
-    }));
-    assert!(column.len() > 10, "kernel {kernel} tells too little:\n{console}");
-    column
+    println!("kernel {kernel}: {} s", start.elapsed().as_secs());
+    console
 }
 
-/// The table, and below it why not.
-fn table(columns: &[(String, Column)]) -> String {
-    let names = columns.iter().map(|(kernel, _)| kernel.as_str());
-    let mut text = format!("| | {} |\n", names.collect::<Vec<_>>().join(" | "));
-    text += &format!("|---|{}\n", "---|".repeat(columns.len()));
-    let mut whys: Vec<&str> = Vec::new();
-    for (feature, _) in columns.first().map_or(&[][..], |(_, column)| column) {
-        let cells = columns.iter().map(|(kernel, column)| {
-            let found = column.iter().find(|(name, _)| name == feature);
-            let cell = found.unwrap_or_else(|| panic!("{kernel} says nothing of {feature}"));
-            match cell.1.split_once("no: ") {
-                Some((_, why)) => {
-                    if !whys.contains(&why) {
-                        whys.push(why);
-                    }
-                    "no"
-                }
-                None => &cell.1,
-            }
-        });
-        let cells: Vec<&str> = cells.collect();
-        let name = match feature.starts_with("--") {
-            true => format!("`{feature}`"),
-            false => feature.clone(),
-        };
-        text += &format!("| {name} | {} |\n", cells.join(" | "));
-    }
-    text += "\nWhere it says no, `xhop` says why:\n";
-    whys.iter().for_each(|why| text += &format!("- {why}\n"));
-    text
-}
-
-/// The README's lines of it, cell by cell: `(feature, kernel) -> cell`.
-fn cells(table: &str) -> BTreeMap<(String, String), String> {
-    let split = |line: &str| -> Vec<String> {
-        line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
-    };
-    let mut rows = table.lines().filter(|line| line.starts_with('|')).map(split);
-    let head = rows.next().unwrap_or_default();
-    let mut cells = BTreeMap::new();
-    for row in rows.skip(1) {
-        for (kernel, cell) in head.iter().zip(&row).skip(1) {
-            cells.insert((row[0].clone(), kernel.clone()), cell.clone());
+impl Shown {
+    /// Adds what this kernel's console tells.
+    fn add(&mut self, kernel: &str, console: &str) {
+        let mut column = vec![(BYTES.to_owned(), "yes".to_owned())];
+        for line in console.lines().filter_map(|line| line.strip_prefix("feature: ")) {
+            let (feature, cell) = line.split_once(": ").expect("a feature and a cell");
+            let (cell, why) = match cell.split_once("no: ") {
+                Some((_, why)) => ("no", Some(why.to_owned())),
+                None => (cell, None),
+            };
+            self.whys.extend(why.filter(|why| !self.whys.contains(why)));
+            let code = feature.starts_with("--") || feature.contains(" --");
+            let feature = if code { format!("`{feature}`") } else { feature.to_owned() };
+            column.push((feature, cell.to_owned()));
         }
+        assert!(column.len() > 10, "kernel {kernel} tells too little:\n{console}");
+        self.columns.push((kernel.to_owned(), column));
     }
-    cells
+
+    fn text(&self) -> String {
+        let names: Vec<&str> = self.columns.iter().map(|(kernel, _)| kernel.as_str()).collect();
+        let mut text =
+            format!("| | {} |\n|---|{}\n", names.join(" | "), "---|".repeat(names.len()));
+        for (feature, _) in self.columns.first().map_or(&[][..], |(_, column)| column) {
+            let cells = self.columns.iter().map(|(kernel, column)| {
+                let found = column.iter().find(|(name, _)| name == feature);
+                &*found.unwrap_or_else(|| panic!("{kernel} says nothing of {feature}")).1
+            });
+            text += &format!("| {feature} | {} |\n", cells.collect::<Vec<_>>().join(" | "));
+        }
+        text += "\nWhere it says no, `xhop` says why:\n";
+        self.whys.iter().for_each(|why| text += &format!("- {why}\n"));
+        text
+    }
+
+    /// The opposite of `text`.
+    fn parse(text: &str) -> Self {
+        let mut rows = text.lines().filter_map(|line| line.strip_prefix("| ")).map(|line| {
+            line.trim_end_matches(" |").split(" | ").map(str::to_owned).collect::<Vec<_>>()
+        });
+        let head = rows.next().unwrap_or_default();
+        let mut columns: Vec<(String, Column)> = head
+            .iter()
+            .flat_map(|names| names.trim_start_matches("| ").split(" | "))
+            .filter(|name| !name.is_empty())
+            .map(|name| (name.to_owned(), Vec::new()))
+            .collect();
+        for row in rows {
+            for ((_, column), cell) in columns.iter_mut().zip(&row[1..]) {
+                column.push((row[0].clone(), cell.clone()));
+            }
+        }
+        let whys = text.lines().filter_map(|line| line.strip_prefix("- "));
+        Self { columns, whys: whys.map(str::to_owned).collect() }
+    }
 }
 
 #[test]
@@ -107,22 +118,40 @@ fn other_kernels() {
         "all" => all.clone(),
         some => some.split(',').map(str::to_owned).collect(),
     };
-    let columns: Vec<(String, Column)> =
-        wanted.iter().map(|kernel| (kernel.clone(), column(kernel))).collect();
-    let shown = table(&columns);
     let path = format!("{ROOT}/README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
     let (before, rest) = readme.split_once(MARKS[0]).expect("the table's begin");
     let (noted, after) = rest.split_once(MARKS[1]).expect("the table's end");
-    if std::env::var_os("XHOP_BLESS").is_some() && wanted == all {
-        let text = format!("{before}{}{shown}{}{after}", MARKS[0], MARKS[1]);
+    let noted = Shown::parse(noted);
+    // What is not run stays as it is noted.
+    let mut shown = Shown::default();
+    for kernel in &all {
+        if wanted.contains(kernel) {
+            shown.add(kernel, &run_on(kernel));
+        } else {
+            let found = noted.columns.iter().filter(|(name, _)| name == kernel);
+            shown.columns.extend(found.cloned());
+        }
+    }
+    if wanted != all {
+        let more: Vec<_> =
+            noted.whys.iter().filter(|why| !shown.whys.contains(why)).cloned().collect();
+        shown.whys.extend(more);
+        shown.whys.sort_by_key(|why| noted.whys.iter().position(|other| other == why));
+    }
+    if std::env::var_os("XHOP_BLESS").is_some() {
+        let text = format!("{before}{}{}{}{after}", MARKS[0], shown.text(), MARKS[1]);
         return fs::write(&path, text).expect("README.md");
     }
-    let noted = cells(noted);
-    for (place, cell) in cells(&shown) {
-        assert_eq!(noted.get(&place), Some(&cell), "{place:?} of the README's table");
+    assert_eq!(noted, shown, "the README's table; XHOP_BLESS=1 writes it anew");
+}
+
+#[test]
+fn the_readmes_table_is_read_as_it_is_written() {
+    let mut shown = Shown::default();
+    for kernel in ["5.10", "7.3"] {
+        let features = (0..10).map(|n| format!("feature: --way {n}: no: because {n}\n"));
+        shown.add(kernel, &features.collect::<String>());
     }
-    if wanted == all {
-        assert_eq!(noted, cells(&shown), "the README's table");
-    }
+    assert_eq!(Shown::parse(&shown.text()), shown);
 }
