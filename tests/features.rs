@@ -3,7 +3,7 @@
 
 mod lab;
 
-use lab::audit::clean;
+use lab::audit::{classifier, clean};
 use lab::{Lab, Pair, assert_one_line, assert_same, lab_with};
 use xhop::sys::bpf::{Map, Prog};
 use xhop::sys::kernel;
@@ -116,6 +116,21 @@ fn what_up_does_by_itself() {
         let member = lab.member("netns:a");
         assert_eq!([&member["datapath"], &member["attach"]], ["tc", attach]);
         tell("by itself", &format!("tc, {attach}"));
+    });
+}
+
+/// Before 5.13 the container's end has a program of XDP by then, which is no reason to leave anything.
+#[test]
+fn trust_that_finds_its_place_taken() {
+    lab_with("trust_that_finds_its_place_taken", &[], |lab| {
+        lab.pair();
+        classifier("foreign").pin("/sys/fs/bpf/foreign".as_ref()).expect("pinned");
+        let ours = "prio 53248 handle 1 bpf direct-action object-pinned /sys/fs/bpf/foreign";
+        for what in ["qdisc add dev eth0 clsact", &format!("filter add dev eth0 ingress {ours}")] {
+            lab.ok_in("b", &[&["tc"], &what.split(' ').collect::<Vec<_>>()[..]].concat());
+        }
+        let up = ["up", "a", "b", "--checksum", "trust", "--attach", "netlink"];
+        lab.refuses(&up, &["eth0", "priority 53248", "--attach link"]);
     });
 }
 

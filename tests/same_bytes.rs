@@ -160,7 +160,7 @@ fn loadable() -> Vec<Shipped> {
         frags || shipped.program().expect("assembles").hook() != Hook::XdpFrags
     });
     for shipped in refused {
-        let error = load_shipped(shipped).0.err().expect("no frags");
+        let error = load_shipped(shipped).0.expect_err("no frags");
         assert_eq!(error.errno(), Some(Errno::EINVAL), "{}: {error}", shipped.name());
     }
     wanted
