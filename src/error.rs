@@ -361,6 +361,24 @@ pub enum Error {
         /// The datapath.
         datapath: String,
     },
+    /// Links asked for where traffic control has none.
+    #[error(
+        "--attach link: this kernel has no links in traffic control (tcx, from 6.6): leave it out, or use --attach netlink"
+    )]
+    NoTcLinks,
+    /// Generic XDP on a kernel that does not load its program.
+    #[error(
+        "--datapath generic: its program takes packets in several pieces, which XDP has from kernel 5.18 on: use --datapath tc"
+    )]
+    NoFrags,
+    /// Frames asked for of a kernel that makes none.
+    #[error("bench --frames: the kernel makes the frames, and can from 5.18 on: use a newer one")]
+    NoLiveFrames,
+    /// Large packets on a kernel whose `bpf_redirect_peer` asks for the receiver's MTU (`is_skb_forwardable`).
+    #[error(
+        "--jumbo: this kernel's bpf_redirect_peer loses what is larger than the receiver's MTU (no more from 5.12 on): leave it out"
+    )]
+    NoJumbo,
     /// A kernel that can't send larger segments.
     #[error("--big-tcp: {why}: leave it out")]
     NoBigTcp {

@@ -158,7 +158,7 @@ fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
         return Ok(if there { State::Moved } else { State::Gone });
     };
     if !attached {
-        let lost = ground.unpinned(&member.host)?.is_some();
+        let lost = ground.unpinned(&member.host, member.on_host().1)?.is_some();
         return Ok(if lost { State::Unpinned } else { State::Detached });
     }
     if host.master != Some(member.segment.bridge.ifindex) {

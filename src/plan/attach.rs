@@ -106,7 +106,7 @@ impl Ground<'_> {
     /// Detaches what the pin holds and nothing else, and removes the pin.
     pub fn detach(&self, at: &Interface, spot: Spot, attach: Attach, pin: &Path) -> Result<()> {
         if !pins::exists(pin) {
-            return self.refuse_lost(at);
+            return self.refuse_lost(at, spot);
         }
         if !self.attached(at, spot, attach, pin)? {
             return pins::remove(pin);
@@ -132,30 +132,32 @@ impl Ground<'_> {
     }
 
     /// A program of ours without its pin can't be taken off as safely as it was put on.
-    fn refuse_lost(&self, at: &Interface) -> Result<()> {
-        match self.unpinned(at)? {
+    fn refuse_lost(&self, at: &Interface, spot: Spot) -> Result<()> {
+        match self.unpinned(at, spot)? {
             Some((ifname, prog_id, take_off)) => Err(Error::PinLost { ifname, prog_id, take_off }),
             None => Ok(()),
         }
     }
 
-    /// A program by our name on an interface, whose pin is lost: the interface's name, the program's id, and
-    /// what takes it off.
-    pub fn unpinned(&self, at: &Interface) -> Result<Option<(String, u32, String)>> {
+    /// A program by our name in that spot, whose pin is lost: the interface's name, the program's id, and what
+    /// takes it off. Where another spot has ours, that one has a pin of its own.
+    pub fn unpinned(&self, at: &Interface, spot: Spot) -> Result<Option<(String, u32, String)>> {
         let Some((netns, link)) = self.link(at)? else { return Ok(None) };
         let ifname = || link.name.clone();
+        if spot == Spot::Ingress {
+            let filters = self.rtnl(&netns)?.tc_programs(link.ifindex)?;
+            for prog_id in filters.iter().filter_map(|filter| filter.prog_id) {
+                if is_ours(prog_id)? {
+                    let take_off = format!("`tc filter del dev {} ingress pref 53248`", link.name);
+                    return Ok(Some((ifname(), prog_id, take_off)));
+                }
+            }
+            return Ok(None);
+        }
         for XdpAttached { prog_id, mode } in link.xdp.iter().copied() {
             if is_ours(prog_id)? {
                 let how = if mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
                 let take_off = format!("`ip link set {} {how} off`", link.name);
-                return Ok(Some((ifname(), prog_id, take_off)));
-            }
-        }
-        for prog_id in
-            self.rtnl(&netns)?.tc_programs(link.ifindex)?.iter().filter_map(|p| p.prog_id)
-        {
-            if is_ours(prog_id)? {
-                let take_off = format!("`tc filter del dev {} ingress pref 53248`", link.name);
                 return Ok(Some((ifname(), prog_id, take_off)));
             }
         }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use xhop_asm::programs::{Checksum, Shipped};
 
 use crate::sys::bpf::{XdpMode, has_tcx};
+use crate::sys::kernel;
 use crate::{Error, Result};
 
 /// What the user asks for.
@@ -90,7 +91,13 @@ impl Wishes {
         if jumbo && datapath != Datapath::Tc {
             return Err(Error::JumboByXdp { datapath: datapath.to_string() });
         }
-        let attach = attach.unwrap_or_else(|| Attach::best(datapath, checksum));
+        if jumbo && kernel::release()? < REDIRECT_PEER_LARGE {
+            return Err(Error::NoJumbo);
+        }
+        if datapath == Datapath::Generic && kernel::release()? < FRAGS {
+            return Err(Error::NoFrags);
+        }
+        let attach = Attach::settle(attach, datapath, checksum)?;
         Ok(Ways { datapath, checksum, attach, big_tcp, jumbo, force, chosen })
     }
 }
@@ -138,6 +145,11 @@ pub enum Chosen {
     #[default]
     Best,
 }
+
+/// The kernel whose `bpf_redirect_peer` asks for no MTU.
+const REDIRECT_PEER_LARGE: (u32, u32) = (5, 12);
+/// The kernel in which XDP takes packets in several pieces (`BPF_F_XDP_HAS_FRAGS`).
+const FRAGS: (u32, u32) = (5, 18);
 
 impl Asked {
     /// The datapath, where `joined` is what others on the bridge are joined by. To say something of
@@ -210,10 +222,20 @@ pub enum Attach {
 }
 
 impl Attach {
-    /// A link where this kernel has them for the programs of this way.
-    pub fn best(datapath: Datapath, checksum: Option<ChecksumWay>) -> Self {
+    /// What is asked for; else a link where this kernel has them for the programs of this way.
+    fn settle(
+        asked: Option<Self>,
+        datapath: Datapath,
+        checksum: Option<ChecksumWay>,
+    ) -> Result<Self> {
         let tc = datapath == Datapath::Tc || checksum == Some(ChecksumWay::Trust);
-        if !tc || has_tcx() { Self::Link } else { Self::Netlink }
+        let lacking = tc && !has_tcx();
+        match asked {
+            Some(Self::Link) if lacking => Err(Error::NoTcLinks),
+            Some(asked) => Ok(asked),
+            None if lacking => Ok(Self::Netlink),
+            None => Ok(Self::Link),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::cmd::{print_json, say};
 use crate::sys::bpf::{Link, Map, Prog, XdpMode};
 use crate::sys::netlink::Rtnl;
 use crate::sys::netns::Netns;
-use crate::sys::{cpu, socket, stage};
+use crate::sys::{cpu, kernel, socket, stage};
 use crate::table::{Align, Table, ratio};
 use crate::{Error, Result};
 
@@ -85,6 +85,9 @@ struct Answer<'a> {
 
 /// Measures each way `rounds` times, in turn, and shows the medians.
 pub fn run(rounds: u32, json: bool) -> Result<()> {
+    if kernel::release()? < (5, 18) {
+        return Err(Error::NoLiveFrames);
+    }
     let busy_before = busy()?;
     let scene = Scene::set()?;
     // Only where there is a br_netfilter.
