@@ -208,11 +208,10 @@ fn a_tag_beside_the_packet_is_not_lost() {
             lab.pings("a", "10.9.0.3");
             for attach in ["link", "netlink"] {
                 lab.joins(&["a", "b", "--attach", attach]);
-                let link = lab.in_netns("a", || {
-                    let eth0 = std::fs::read_to_string("/sys/class/net/eth0/ifindex");
-                    let eth0 = eth0.expect("eth0").trim().parse().expect("a number");
-                    raw::link(&tags, eth0, raw::TCX_EGRESS).expect("attached")
-                });
+                let link = lab.json("a", &["ip", "-j", "link", "show", "dev", "eth0"]);
+                let eth0 = link[0]["ifindex"].as_u64().expect("a number") as u32;
+                let link = lab.in_netns("a", || raw::link(&tags, eth0, raw::TCX_EGRESS));
+                let link = link.expect("attached");
                 let argv = ["tcpdump", "-Z", "root", "-neli", "eth0", "-c1", "vlan"];
                 let seen = lab.spawn_in("b", &argv);
                 wait_until(PATIENCE, "it listens", || seen.stderr().contains("listening on"));

@@ -244,15 +244,16 @@ fn the_hosts_end_moves(name: &str, attach: &str, twin: bool) {
         let pair = lab.pair();
         let before = features(lab, "a");
         lab.netns("else");
-        lab.ok_in("else", &["ip", "link", "add", "br1", "type", "bridge"]);
+        // With numbers that are not those of the veth.
+        lab.ok_in("else", &["ip", "link", "add", "br1", "index", "1001", "type", "bridge"]);
         lab.ok_in("else", &["ip", "link", "set", "br1", "up"]);
-        let make = "ip link add t0 type veth peer name t1 netns else";
+        let make = "ip link add t0 type veth peer name t1 index 1002 netns else";
         lab.ok_in(HOST, &make.split(' ').collect::<Vec<_>>());
         lab.ok_in(HOST, &["ip", "link", "set", "t0", "master", "br0", "up"]);
         lab.ok_in("else", &["ip", "link", "set", "t1", "master", "br1", "up"]);
         let index = index(lab, HOST, "veth-a");
         if twin {
-            let make = format!("ip link add twin index {index} type dummy");
+            let make = format!("ip link add twin index {index} type bridge");
             lab.ok_in("else", &make.split(' ').collect::<Vec<_>>());
         }
         lab.joins(&["a", "b", "--attach", attach]);
@@ -262,6 +263,8 @@ fn the_hosts_end_moves(name: &str, attach: &str, twin: bool) {
             lab.ok_in(other, &["ip", "link", "set", "veth-a", "master", bridge, "up"]);
         };
         to(HOST, "else", "br1");
+        let number = |at| self::index(lab, at, "veth-a");
+        assert_eq!(number("else") == index, !twin);
         let gets = |what: &str| {
             lab::wait_until(std::time::Duration::from_secs(10), what, || {
                 lab.run_in("a", &["ping", "-n", "-c1", "-W1", "10.9.0.3"]).status.success()

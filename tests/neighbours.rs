@@ -209,7 +209,7 @@ fn marks_do_not_get_into_a_container() {
             DROP,
         );
         let marked = tcx(lab, "veth-a", &marks);
-        let _inside = tcx_at(lab, "b", "eth0", &drops_noted);
+        let inside = tcx_at(lab, "b", "eth0", &drops_noted);
         assert!(answered(lab), "the bridge lets them through");
         for attach in ATTACHES {
             lab.joins(&["a", "b", "--attach", attach]);
@@ -218,6 +218,7 @@ fn marks_do_not_get_into_a_container() {
             lab.xhop(&["down", "--all"]).ok();
         }
         // It tells.
+        drop(inside);
         let _noted = tcx_at(lab, "b", "eth0", &does(note, NEXT));
         let _tells = tcx_at(lab, "b", "eth0", &drops_noted);
         assert!(!answered(lab));
