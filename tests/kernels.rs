@@ -5,7 +5,9 @@
 //! XHOP_BLESS=1 their columns of the table are written anew.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
@@ -48,6 +50,22 @@ fn run_on(kernel: &str) -> String {
     assert!(done.status.success(), "kernel {kernel}:\n{console}");
     println!("kernel {kernel}: {} s", start.elapsed().as_secs());
     console
+}
+
+/// As many at a time as there are processors: an emulated machine keeps one busy.
+fn run_on_each(kernels: &[String]) -> Vec<(String, String)> {
+    let at_once = thread::available_parallelism().map_or(1, |n| n.get());
+    let together = |some: &[String]| {
+        thread::scope(|scope| {
+            let started: Vec<_> =
+                some.iter().map(|kernel| (kernel, scope.spawn(|| run_on(kernel)))).collect();
+            let ended = started.into_iter().map(|(kernel, run)| {
+                (kernel.clone(), run.join().unwrap_or_else(|panic| resume_unwind(panic)))
+            });
+            ended.collect::<Vec<_>>()
+        })
+    };
+    kernels.chunks(at_once).flat_map(together).collect()
 }
 
 impl Shown {
@@ -118,16 +136,19 @@ fn other_kernels() {
         "all" => all.clone(),
         some => some.split(',').map(str::to_owned).collect(),
     };
+    let unknown = wanted.iter().find(|kernel| !all.contains(kernel));
+    assert_eq!(unknown, None, "tests/kernels/pins has only {all:?}");
     let path = format!("{ROOT}/README.md");
     let readme = fs::read_to_string(&path).expect("README.md");
     let (before, rest) = readme.split_once(MARKS[0]).expect("the table's begin");
     let (noted, after) = rest.split_once(MARKS[1]).expect("the table's end");
     let noted = Shown::parse(noted);
+    let consoles = run_on_each(&wanted);
     // What is not run stays as it is noted.
     let mut shown = Shown::default();
     for kernel in &all {
-        if wanted.contains(kernel) {
-            shown.add(kernel, &run_on(kernel));
+        if let Some((_, console)) = consoles.iter().find(|(name, _)| name == kernel) {
+            shown.add(kernel, console);
         } else {
             let found = noted.columns.iter().filter(|(name, _)| name == kernel);
             shown.columns.extend(found.cloned());
