@@ -1,5 +1,6 @@
 //! What can go wrong: each error names the thing and, in the same line, the remedy.
 
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use nix::errno::Errno;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// An error of the crate. Displayed as one line; a verifier log follows on lines of its own.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum Error {
     /// A system call was refused.
     #[error("{call} on {on}: {} ({errno:?}): {hint}", errno.desc())]
@@ -629,6 +630,13 @@ impl Error {
     /// For `map_err` on a file operation.
     pub(crate) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { path: path.into(), source }
+    }
+}
+
+/// As it is displayed: it has nothing to hide, and its fields by name would be 4 KB of the binary.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

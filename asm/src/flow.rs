@@ -68,7 +68,7 @@ fn starts(program: &Program) -> Vec<i64> {
             starts.extend(edges.iter().map(|edge| edge.to));
         }
     }
-    starts.sort_unstable();
+    crate::sort(&mut starts);
     starts.dedup();
     starts
 }

@@ -21,6 +21,7 @@ mod map;
 pub mod net;
 mod program;
 mod reg;
+mod sort;
 pub mod tag;
 pub mod tc;
 pub mod xdp;
@@ -42,3 +43,4 @@ pub use reg::{
     AnyReg, Cond, FP, Fp, Mem, Operand, Pointer, R0, R1, R2, R3, R4, R5, R6, R7, R8, R9, Reg, Size,
     Test,
 };
+pub use sort::sort;

@@ -1,6 +1,6 @@
 //! Who else has BPF where ours is: on the interfaces, in the maps, at the functions; and where ours is too.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::Section;
 use super::finding::Finding;
@@ -102,7 +102,7 @@ pub fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<
     let uses = |info: &&ProgInfo| info.map_ids.iter().any(|id| ours.contains(id));
     let strangers = world.programs.values().filter(|info| !known.ids.contains(&info.id));
     let mut users = lasting(strangers.filter(uses).map(|info| info.id).collect())?;
-    users.sort_unstable();
+    xhop_asm::sort(&mut users);
     let users = users.iter().filter_map(|id| world.programs.get(id));
     let findings = users.map(|info| {
         let used: Vec<String> =
@@ -131,8 +131,10 @@ pub fn tracers(world: &World, known: &Accounted) -> Vec<Finding> {
     let (hidden, attached): (Vec<_>, Vec<_>) = attached.partition(|(_, target)| *target == 0);
     let attached = attached.into_iter().filter(|(id, target)| !kernels(*id, *target));
     let attached = attached.filter(|(_, target)| known.ids.contains(target));
-    let tracers: BTreeSet<u32> =
+    let mut tracers: Vec<u32> =
         loaded.map(|info| info.id).chain(attached.map(|(id, _)| id)).collect();
+    xhop_asm::sort(&mut tracers);
+    tracers.dedup();
     let tracers = tracers.into_iter().map(|id| {
         Finding::deviates(
             "tracers",
@@ -198,10 +200,10 @@ pub fn elsewhere(
 /// Programs by our name that are none of the members'. Not wrong in itself: `xhop demo`, `bench`, and who
 /// keeps records elsewhere have them rightly.
 pub fn namesakes(world: &World, known: &Accounted) -> Vec<String> {
-    let mut infos: Vec<&ProgInfo> = world.programs.values().collect();
-    infos.retain(|info| info.name.starts_with(PREFIX) && !known.ids.contains(&info.id));
-    infos.sort_unstable_by_key(|info| info.id);
-    infos.into_iter().map(describe).collect()
+    let ours = |info: &&ProgInfo| info.name.starts_with(PREFIX) && !known.ids.contains(&info.id);
+    let mut ids: Vec<u32> = world.programs.values().filter(ours).map(|info| info.id).collect();
+    xhop_asm::sort(&mut ids);
+    ids.iter().filter_map(|id| world.programs.get(id)).map(describe).collect()
 }
 
 #[cfg(test)]

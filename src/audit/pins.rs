@@ -16,7 +16,8 @@ use crate::{Error, Result};
 /// Just the pins that the records tell of.
 pub fn pins(members: &[Member]) -> Result<Vec<Finding>> {
     let wanted = expected::pins(members);
-    let found: BTreeSet<_> = files_below(Path::new(PINS))?.into_iter().collect();
+    let mut found = BTreeSet::new();
+    found.extend(files_below(Path::new(PINS))?);
     let mut findings: Vec<Finding> = found
         .difference(&wanted)
         .map(|path| {
@@ -61,7 +62,9 @@ pub fn pins(members: &[Member]) -> Result<Vec<Finding>> {
 /// Where records and pins lie: the folders that nobody else may write to.
 fn folders(members: &[Member]) -> BTreeSet<PathBuf> {
     let of = |member: &Member| [member.segment.pins(), member.segment.member_pins(&member.host)];
-    [PINS.into(), RUN.into()].into_iter().chain(members.iter().flat_map(of)).collect()
+    let mut folders = BTreeSet::new();
+    folders.extend([PINS.into(), RUN.into()].into_iter().chain(members.iter().flat_map(of)));
+    folders
 }
 
 /// What `down` will put back must be what `up` has taken off.

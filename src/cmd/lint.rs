@@ -184,7 +184,7 @@ fn programs<'a>(file: &Path, piece: &'a Piece) -> Vec<(String, &'a [u8])> {
         .map(|(slot, name)| (slot.saturating_mul(SLOT), name.as_str()))
         .collect();
     starts.retain(|(at, _)| *at < piece.bytes.len());
-    starts.sort_unstable();
+    xhop_asm::sort(&mut starts);
     starts.dedup_by_key(|(at, _)| *at);
     if starts.first().is_none_or(|(at, _)| *at != 0) {
         starts.insert(0, (0, ""));

@@ -228,7 +228,7 @@ fn interface(netns: &Netns, link: &LinkInfo) -> Interface {
 fn addresses(addrs: &[AddrInfo], ifindex: u32) -> Vec<IpAddr> {
     let own = addrs.iter().filter(|addr| addr.ifindex == ifindex && !addr.tentative);
     let mut own: Vec<_> = own.map(|addr| addr.ip).collect();
-    own.sort_unstable();
+    xhop_asm::sort(&mut own);
     own.dedup();
     own
 }

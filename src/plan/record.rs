@@ -53,15 +53,15 @@ pub fn written(member: &Member) -> Result<bool> {
 }
 
 /// Where a record is: its name tells of which interface on which bridge.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct Place {
-    path: PathBuf,
     /// Inode number of the namespace of the bridge and the host's end.
     pub netns: u64,
     /// Index of the bridge there.
     pub bridge: u32,
     /// The index of the host's end.
     pub host: u32,
+    path: PathBuf,
 }
 
 impl Place {
@@ -136,7 +136,7 @@ pub fn places() -> Result<Vec<Place>> {
             }
         }
     }
-    places.sort_unstable_by_key(|place| (place.netns, place.bridge, place.host));
+    xhop_asm::sort(&mut places);
     Ok(places)
 }
 

@@ -139,7 +139,7 @@ impl Reader<'_> {
                 section.functions.push(function);
             }
         }
-        found.iter_mut().for_each(|section| section.functions.sort());
+        found.iter_mut().for_each(|section| crate::sort(&mut section.functions));
         for index in 0..self.file.sections.len() {
             let Some(header) = self.file.sections.get(index).copied() else { break };
             let place = places.get(&(header.info as usize)).filter(|_| header.kind == SHT_REL);

@@ -56,7 +56,7 @@ impl Code {
         code.find_joins(&mut findings);
         if !findings.is_empty() {
             findings.append(&mut code.disagreed);
-            findings.sort_unstable();
+            crate::sort(&mut findings);
             return Err(findings);
         }
         code.find_live();

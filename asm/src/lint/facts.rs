@@ -171,7 +171,7 @@ impl Facts {
                 !(of_l4 && wide.iter().any(in_wide))
             });
         }
-        self.loops.sort_unstable();
+        crate::sort(&mut self.loops);
     }
 }
 

@@ -90,7 +90,7 @@ pub(super) fn walk(hook: Hook, code: &Code, maps: &[MapShape]) -> Report {
     facts.tidy();
     let mut findings = walk.findings;
     findings.extend(code.disagreed.iter().cloned());
-    findings.sort_unstable();
+    crate::sort(&mut findings);
     Report { facts, findings }
 }
 

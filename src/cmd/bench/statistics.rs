@@ -60,7 +60,7 @@ pub fn bar(value: u64, plain: u64) -> String {
 
 /// The samples in rising order.
 pub fn sorted(mut samples: Vec<u64>) -> Vec<u64> {
-    samples.sort_unstable();
+    xhop_asm::sort(&mut samples);
     samples
 }
 
