@@ -19,8 +19,20 @@ pub fn altered(
     routes: &mut jumbo::Found,
     ground: Ground,
 ) -> Result<Vec<Action>> {
-    // One that is gone, or out of sight, has no settings.
-    let Ok(Some((_, inside))) = ground.inside(&member.host) else { return Ok(Vec::new()) };
+    match changes(member, members, routes, ground) {
+        // One that is gone by now, or out of sight, has no settings.
+        Err(_) if !matches!(ground.inside(&member.host), Ok(Some(_))) => Ok(Vec::new()),
+        changes => changes,
+    }
+}
+
+fn changes(
+    member: &Member,
+    members: &[Member],
+    routes: &mut jumbo::Found,
+    ground: Ground,
+) -> Result<Vec<Action>> {
+    let Some((_, inside)) = ground.inside(&member.host)? else { return Ok(Vec::new()) };
     let mut missing = Vec::new();
     if let Some(mac) = inside.mac.map(Mac).filter(|mac| *mac != member.mac) {
         let (segment, at) = (&member.segment, &member.host);

@@ -3,6 +3,8 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use nix::errno::Errno;
+
 use super::member::Member;
 use super::pins::{self, MemberPins};
 use super::tables;
@@ -134,7 +136,11 @@ impl<'a> Ground<'a> {
     /// kernel can't say (before 6.3) or it is gone.
     pub fn takes_frames(&self, host: &Interface) -> Result<Option<bool>> {
         let Some((netns, link)) = self.link(host)? else { return Ok(None) };
-        let features = self.namespaces.netdev(&netns)?.xdp_features(link.ifindex)?;
+        let features = match self.namespaces.netdev(&netns)?.xdp_features(link.ifindex) {
+            // It may be gone by now.
+            Err(error) if error.errno() == Some(Errno::ENODEV) => None,
+            features => features?,
+        };
         Ok(features.map(|features| features & NETDEV_XDP_ACT_NDO_XMIT != 0))
     }
 
