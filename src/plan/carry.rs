@@ -11,7 +11,7 @@ use xhop_asm::programs::Shipped;
 
 use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
-use super::jumbo::Found;
+use super::jumbo::{Found, Route};
 use super::pins::{self, MemberPins};
 use super::segment::RUN;
 use super::way::{Spot, inside_spot};
@@ -59,15 +59,21 @@ fn all_or_nothing(plan: &Plan, ground: Ground) -> Result<Vec<String>> {
 }
 
 /// Takes members out. What can't be taken back keeps neither the rest of a member nor the others, but the
-/// member's record, which is its last step.
+/// member's record, which is its last step; a route, the records of both whom it is between.
 fn clear(actions: &[Action], ground: Ground) -> Result<()> {
-    let (mut left, mut keep) = (None, false);
+    let (mut left, mut keep, mut routes) = (None, false, Vec::new());
     for action in actions {
-        if matches!(action.fact, Fact::Record(_)) && std::mem::take(&mut keep) {
-            continue;
+        if let Fact::Record(member) = &action.fact {
+            let between = routes.iter().any(|route: &&Route| route.is_of(member));
+            if std::mem::take(&mut keep) || between {
+                continue;
+            }
         }
         if let Err(error) = apply(action, ground) {
             keep = true;
+            if let Fact::Route(route) = &action.fact {
+                routes.push(route);
+            }
             left.get_or_insert((action, error));
         }
     }

@@ -31,6 +31,13 @@ pub struct Route {
     pub to: IpAddr,
 }
 
+impl Route {
+    /// Whether it is this member's, or leads to it.
+    pub fn is_of(&self, member: &Member) -> bool {
+        self.host == member.host || member.addresses.contains(&self.to)
+    }
+}
+
 /// The routes from a member to another. None if one of the two wants no large packets.
 pub fn routes(from: &Member, to: &Member) -> Vec<Route> {
     if !(from.jumbo && to.jumbo && from.segment == to.segment && from.host != to.host) {
