@@ -26,9 +26,12 @@ pub struct Namespaces {
     rtnl: Recent<Rtnl>,
     ethtool: Recent<Ethtool>,
     netdev: Recent<Netdev>,
-    /// Interfaces that were found in another namespace than before: as they were, and as they are.
-    moved: RefCell<Vec<(Interface, Interface)>>,
+    /// Interfaces that were found in another namespace than before: as they were, and where they are.
+    moved: RefCell<Vec<(Interface, InterfaceAt)>>,
 }
+
+/// The inode number of a namespace, and an index there.
+type InterfaceAt = (u64, u32);
 
 /// What namespaces call each other.
 #[derive(Default)]
@@ -162,14 +165,15 @@ impl Namespaces {
     }
 
     /// Notes that an interface was found elsewhere.
-    pub fn moved(&self, was: &Interface, is: Interface) {
-        self.moved.borrow_mut().push((was.clone(), is));
+    pub fn moved(&self, was: &Interface, is: &Interface) {
+        self.moved.borrow_mut().push((was.clone(), (is.netns, is.ifindex)));
     }
 
-    /// The interface as it is now, as far as it is known.
-    pub fn where_now(&self, at: &Interface) -> Interface {
+    /// Where the interface is now, as far as it is known.
+    pub fn where_now(&self, at: &Interface) -> InterfaceAt {
         let moved = self.moved.borrow();
-        moved.iter().rev().find(|(was, _)| was == at).map_or(at, |(_, is)| is).clone()
+        let found = moved.iter().rev().find(|(was, _)| was == at);
+        found.map_or((at.netns, at.ifindex), |(_, is)| *is)
     }
 
     fn opened(&self, inode: u64) -> Option<Rc<Netns>> {

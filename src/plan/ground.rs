@@ -49,15 +49,15 @@ impl<'a> Ground<'a> {
     /// The interface's namespace and its present state, of a host's end also where [`Ground::alive`] has found
     /// it; `None` if either is gone.
     pub fn link(&self, at: &Interface) -> Result<Option<(Rc<Netns>, LinkInfo)>> {
-        let at = self.namespaces.where_now(at);
-        let Some(netns) = self.namespaces.by_inode(at.netns)? else { return Ok(None) };
-        let link = self.namespaces.rtnl(&netns)?.link_at(at.ifindex)?;
+        let (inode, ifindex) = self.namespaces.where_now(at);
+        let Some(netns) = self.namespaces.by_inode(inode)? else { return Ok(None) };
+        let link = self.namespaces.rtnl(&netns)?.link_at(ifindex)?;
         Ok(link.map(|link| (netns, link)))
     }
 
     /// Its index, there.
     pub fn index_now(&self, at: &Interface) -> u32 {
-        self.namespaces.where_now(at).ifindex
+        self.namespaces.where_now(at).1
     }
 
     /// The same, where it must be there.
@@ -126,7 +126,7 @@ impl<'a> Ground<'a> {
         match self.attachment(&member.inside)? {
             // By our program it is known. tc's qdiscs, and filters with them, do not move along.
             Some(found) if attached == found.host.ifindex || self.runs_pinned(&found, &pin)? => {
-                self.namespaces.moved(&member.host, found.host);
+                self.namespaces.moved(&member.host, &found.host);
                 Ok(true)
             }
             _ if attached != 0 => Err(unreachable()),
