@@ -82,7 +82,7 @@ fn two_containers_on_docker0() {
             ("--checksum", "trust"),
             ("--datapath", "generic"),
             ("--checksum", "complete"),
-            ("--datapath", "auto"),
+            ("--datapath", "tc"),
         ] {
             lab.joins(&["docker:alpha", "docker:beta", option, way]);
             talk_by(lab, &docker, true);

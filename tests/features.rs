@@ -36,7 +36,7 @@ const fn since(since: (u32, u32), args: &'static str, refusal: &'static str) -> 
     Feature { args, since, refusal }
 }
 
-const FEATURES: [Feature; 12] = [
+const FEATURES: [Feature; 11] = [
     since((6, 6), "--datapath tc --attach link", TCX),
     always("--datapath tc --attach netlink"),
     since((6, 3), "--datapath tc --big-tcp", BIG_TCP),
@@ -46,7 +46,6 @@ const FEATURES: [Feature; 12] = [
     always("--checksum offload-off"),
     since((6, 6), "--checksum trust --attach link", TCX),
     always("--checksum trust --attach netlink"),
-    since((6, 3), "--datapath native --big-tcp", BIG_TCP),
     since((5, 18), "--datapath generic --attach link", FRAGS),
     since((5, 18), "--datapath generic --attach netlink", FRAGS),
 ];

@@ -69,6 +69,10 @@ impl Ways {
                     raw(0x61, ours.dst, ours.dst, 224, 0),
                 ],
             },
+            // `__sk_buff` is not `sk_buff`.
+            Insn::Store { mem, .. } if ours.dst == 1 => {
+                vec![raw(0x63, 1, ours.src, 160 + mem.off, 0)]
+            }
             Insn::Call { helper: Helper::MAP_LOOKUP_ELEM } => match (map, self.inlines) {
                 (Some((MapKind::DevmapHash, _)), _) => vec![self.call(DEVMAP)],
                 (_, false) => vec![self.call(CALLED)],
@@ -312,7 +316,8 @@ fn may_differ(hook: Hook, slots: &[Slot], at: usize, bit: usize) -> bool {
         Hook::Tc => {
             let device = at > 0 && by_context(at - 1) && slots[at - 1].off == DEV;
             let read = by_context(at) && ![DEV, DATA_END].contains(&slot.off);
-            (read || device) && (16..32).contains(&bit)
+            let written = slot.code == 0x63 && slot.dst == 1;
+            (read || device || written) && (16..32).contains(&bit)
         }
         Hook::Xdp | Hook::XdpFrags => at < 3,
     };

@@ -82,8 +82,8 @@ pub fn run(args: Args) -> Result<()> {
     let selected = selected(&args, &capture)?;
     let vm = Vm::new(&args.program.program().map_err(Error::Assemble)?).map_err(Error::Vm)?;
     let who = join(&vm, &args, &capture)?;
-    let ingress: BTreeMap<Mac, u32> =
-        who.containers.iter().map(|container| (container.mac, container.ifindex)).collect();
+    let mut ingress = BTreeMap::<Mac, u32>::new();
+    ingress.extend(who.containers.iter().map(|container| (container.mac, container.ifindex)));
 
     let show = Show { json: args.json, stderr: args.out.as_deref() == Some("-".as_ref()) };
     show.head(args.program, &who, joined::asks(&vm), !args.containers.is_empty());

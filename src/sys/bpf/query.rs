@@ -69,8 +69,8 @@ pub fn tcx(ifindex: u32, hook: TcxHook) -> Result<Vec<u32>> {
             }
             // More than there was room for.
             Ok(_) | Err(Errno::ENOSPC) => ids.resize(attr.count.max(1) as usize, 0),
-            // Nothing is there; or there is no such hook.
-            Err(Errno::ENOENT | Errno::EINVAL) => return Ok(Vec::new()),
+            // Nothing is there; or there is no such hook, or no such interface any more.
+            Err(Errno::ENOENT | Errno::EINVAL | Errno::ENODEV) => return Ok(Vec::new()),
             Err(errno) => return Err(Cmd::PROG_QUERY.failed(format!("ifindex {ifindex}"))(errno)),
         }
     }
