@@ -58,8 +58,9 @@ fn tagged_frames_go_by_the_bridge() {
                 let [forwarded, passed] = [0, 1].map(|at| count()[at] - before[at]);
                 // Native completes checksums, and leaves UDP that has none to the kernel.
                 let hops = hops && !lab.is_by("native");
-                let expected = if hops { [20, 0] } else { [0, 20] };
-                assert_eq!([forwarded.min(20), passed.min(20)], expected, "{attach}, {tag:x?}");
+                // Now and then the container asks for a neighbour.
+                let all = [forwarded, passed].map(|count| count >= 20);
+                assert_eq!(all, [hops, !hops], "{attach}, {tag:x?}: {forwarded}, {passed}");
             }
         }
     });
