@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use super::tell::{Event, Teller};
-use crate::cmd::lock_now;
 use crate::cmd::up::Join;
+use crate::cmd::{lock, lock_now};
 use crate::container::{Container, Interface, Namespaces, behind};
 use crate::plan::{
     Ground, Member, Plan, Sense, carry_out, choose_on, down, join, not_ready, record,
@@ -95,7 +95,7 @@ impl Watch {
         self.forget(&links);
         self.take_out_the_lost(&links, &namespaces, begun)?;
         for link in links.iter().filter(|link| link.kind.as_deref() == Some("bridge")) {
-            if self.bridges.is_empty() || self.bridges.contains(&link.name) {
+            if self.watches(&link.name) {
                 let bridge = Interface {
                     netns: own.inode(),
                     ifindex: link.ifindex,
@@ -108,16 +108,19 @@ impl Watch {
         Ok(self.held.values().filter(|held| held.due).map(|held| held.until).min())
     }
 
+    fn watches(&self, bridge: &String) -> bool {
+        self.bridges.is_empty() || self.bridges.contains(bridge)
+    }
+
     /// Takes out all who are joined on the watched bridges.
     pub fn take_all_out(&self) -> Result<()> {
-        let _lock = super::super::lock(false)?;
+        let _lock = lock(false)?;
         let namespaces = Namespaces::find()?;
         let own = namespaces.own()?.inode();
         let members = record::all()?;
         let watched = |member: &&Member| {
             let bridge = &member.segment.bridge;
-            let named = self.bridges.is_empty() || self.bridges.contains(&bridge.name);
-            bridge.netns == own && named
+            bridge.netns == own && self.watches(&bridge.name)
         };
         let leaving: Vec<Member> = members.iter().filter(watched).cloned().collect();
         let ground = Ground::new(&namespaces);
@@ -161,9 +164,7 @@ impl Watch {
                 lost.push(place.read()?);
             }
         }
-        lost.retain(|member| {
-            self.bridges.is_empty() || self.bridges.contains(&member.segment.bridge.name)
-        });
+        lost.retain(|member: &Member| self.watches(&member.segment.bridge.name));
         if lost.is_empty() {
             return Ok(());
         }
