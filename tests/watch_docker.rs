@@ -8,6 +8,8 @@ use lab::{DOCKER_TOOLS, Docker, Lab, Running, Where, XHOP, counter, lab_with, wa
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often a container restarts.
+const CYCLES: usize = 50;
 const NAMES: [&str; 5] = ["one", "two", "three", "four", "five"];
 
 /// The member with this address, if it is up.
@@ -94,5 +96,36 @@ fn five_containers_come_and_go() {
         docker.network(&["connect", "apart", "six"]);
         wait_until(PATIENCE, "it is told", || watch.stderr().contains("enable_icc=false"));
         assert_eq!(lab.members().len(), 7);
+    });
+}
+
+/// Whoever comes and goes, the others are not disturbed.
+#[test]
+fn a_neighbour_restarts_again_and_again() {
+    lab_with("a_neighbour_restarts_again_and_again", DOCKER_TOOLS, |lab| {
+        let docker = lab.docker();
+        let watch = lab.spawn_in(Where::Own, &[XHOP, "watch"]);
+        for name in ["one", "two", "three"] {
+            docker.run(name);
+        }
+        for name in ["one", "two", "three"] {
+            is_joined(lab, &docker, &watch, name);
+        }
+        hops(lab, &docker, "one", "two");
+        let url = format!("http://{}/", docker.address("two"));
+        let script = "while /bin/busybox wget -q -O - $0; do :; done";
+        let mut fetching = docker.spawn("one", &["sh", "-c", script, &url]);
+        for _ in 0..CYCLES {
+            let before = fetching.stdout().len();
+            docker.restart("three");
+            is_joined(lab, &docker, &watch, "three");
+            wait_until(PATIENCE, "pages go on coming", || fetching.stdout().len() > before);
+        }
+        hops(lab, &docker, "three", "one");
+        assert!(fetching.alive(), "{}", fetching.stderr());
+        let pages = fetching.stdout();
+        assert_eq!(pages.replace("two\n", ""), "", "all of it is two's page");
+        // 50 that are gone have left nothing.
+        assert_eq!(lab.members().len(), 3);
     });
 }

@@ -79,6 +79,12 @@ impl Docker<'_> {
         self.try_call(&[&["exec", name, "/bin/busybox"], argv].concat())
     }
 
+    /// Starts one of busybox's commands in a container.
+    pub fn spawn(&self, name: &str, argv: &[&str]) -> Running {
+        let docker = ["docker", SOCKET, "exec", name, "/bin/busybox"];
+        self.lab.spawn_in(Where::Own, &[&docker, argv].concat())
+    }
+
     /// `docker network ...`
     pub fn network(&self, args: &[&str]) {
         self.call(&[&["network"], args].concat());
