@@ -7,6 +7,7 @@ use std::time::Duration;
 use lab::{
     HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_by, lab_by_each, lab_with,
 };
+use serde_json::Value;
 use xhop::sys::bpffs::is_bpffs;
 
 /// The dead are cleared away for good, the living are put back.
@@ -114,6 +115,45 @@ fn a_bpffs_that_was_mounted_stays() {
         lab.joins(&["a", "b"]);
         lab.xhop(&["down", "--all"]).ok();
         assert!(there());
+    });
+}
+
+/// Who gets another address, or loses one, goes on with the others under way: nothing is attached anew.
+#[test]
+fn other_addresses_disturb_nobody() {
+    lab_by_each("other_addresses_disturb_nobody", &["ebtables"], |lab| {
+        let pair = lab.pair();
+        let (before, ours) = (lab.everything(), lab.own_files());
+        lab.joins(&["a", "b"]);
+        let id = || lab.member("netns:b")["program"]["id"].as_u64().expect("a program");
+        let attached = id();
+        pair.bridge.is_bypassed(&pair.a, &pair.b);
+        let by_bridge = pair.bridge.forwarded();
+        let flood = lab.spawn_in("a", &["ping", "-nqc", "2000", "-i", "0.001", &pair.b.v4]);
+        for round in 0..5 {
+            let address = format!("10.9.0.{}/24", 50 + round);
+            lab.ok_in("b", &["ip", "addr", "add", &address, "dev", "eth0"]);
+            let plan: Value =
+                serde_json::from_str(&lab.joins(&["a", "b", "--dry-run", "--json"])).expect("JSON");
+            let facts: Vec<_> = plan["actions"]
+                .as_array()
+                .expect("actions")
+                .iter()
+                .map(|action| action["fact"].as_str().expect("a fact").to_owned())
+                .collect();
+            assert_eq!(facts, ["rewrite", "endpoint"], "{plan}");
+            lab.joins(&["a", "b"]);
+            assert!(lab.member("netns:b")["addresses"].to_string().contains(&address[..9]));
+            lab.pings("a", address.trim_end_matches("/24"));
+            lab.ok_in("b", &["ip", "addr", "del", &address, "dev", "eth0"]);
+            lab.joins(&["a", "b"]);
+            assert!(!lab.member("netns:b")["addresses"].to_string().contains(&address[..9]));
+        }
+        flood.wait(Duration::from_secs(30)).ok();
+        assert_eq!((id(), pair.bridge.forwarded()), (attached, by_bridge));
+        lab.xhop(&["down", "--all"]).ok();
+        assert_same(&before, &lab.everything());
+        assert_same(&ours, &lab.own_files());
     });
 }
 

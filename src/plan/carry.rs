@@ -94,16 +94,18 @@ fn take_back<'a>(
 ) -> Error {
     let (mut left, mut unrecorded) = (None, false);
     for undo in done.rev().map(Action::inverse) {
-        let record = matches!(undo.fact, Fact::Record(_));
+        let rewrite = matches!(undo.fact, Fact::Rewrite { .. });
+        let record = rewrite || matches!(undo.fact, Fact::Record(_));
         let skip = match undo.sense {
             Sense::Undo => record && left.is_some(),
             Sense::Make => !record && unrecorded,
         };
         if skip {
+            unrecorded |= rewrite;
             continue;
         }
         let done = apply(&undo, ground);
-        if record && undo.sense == Sense::Make {
+        if rewrite || record && undo.sense == Sense::Make {
             unrecorded = done.is_err();
         }
         if let Err(failed) = done {
@@ -151,7 +153,7 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
         Fact::Clsact { at } => clsact::make(ground, at),
         Fact::Bpffs => mount(),
         Fact::Maps { segment } => tables::make(segment),
-        Fact::Record(member) => record::write(member),
+        Fact::Record(member) | Fact::Rewrite { after: member, .. } => record::write(member),
         Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.on),
         Fact::Foreign { segment, at, replaced } => {
             let pins = MemberPins::of(segment, at);
@@ -179,6 +181,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
         Fact::Bpffs => unmount(),
         Fact::Maps { segment } => tables::remove(segment),
         Fact::Record(member) => record::remove(member),
+        Fact::Rewrite { before, .. } => record::write(before),
         Fact::Feature { host, feature, .. } => ground.set_feature(host, &feature.name, feature.was),
         Fact::Guard { segment, .. } => guard::undo(ground, segment),
         Fact::Size { host, size } => sizes::undo(ground, host, size),
@@ -214,7 +217,7 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
     match fact {
         Fact::Bpffs => bpffs::is_bpffs(MOUNT_POINT.as_ref()),
         Fact::Maps { segment } => tables::all_there(segment),
-        Fact::Record(member) => record::written(member),
+        Fact::Record(member) | Fact::Rewrite { after: member, .. } => record::written(member),
         Fact::Feature { host, feature, .. } => {
             let state = ground.feature(host, &feature.name)?;
             Ok(state.is_some_and(|state| state.active == feature.on))

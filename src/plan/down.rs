@@ -24,6 +24,7 @@ pub fn down(leaving: &[Member], members: &[Member], ground: Ground) -> Result<Pl
         needed: &needed,
         kin: &staying,
         kept: &HashSet::new(),
+        wished: &[],
         unmount: staying.is_empty() && mounted_by_us(),
     };
     let mut plan = Plan { members: leaving.to_vec(), ..Plan::default() };
@@ -40,6 +41,9 @@ pub struct TakeOut<'a> {
     pub kin: &'a [&'a Member],
     /// The routes for these that stay.
     pub kept: &'a HashSet<Route>,
+    /// Who is to be joined then. Of those among them who are joined in the same way only that goes which does not
+    /// hold any more: what they send and receive meanwhile still hops.
+    pub wished: &'a [Member],
     /// Whether bpffs goes with the last of all.
     pub unmount: bool,
 }
@@ -70,8 +74,15 @@ impl TakeOut<'_> {
                 Err(Error::Unreachable { .. }) => member.unseen(),
                 Err(error) => return Err(error),
             };
+            let after = self.wished.iter().find(|after| member.is_alike(after));
+            let kept = after.map(Member::facts).unwrap_or_default();
             for fact in facts.into_iter().rev().filter(|fact| !self.needs(fact, later)) {
                 match &fact {
+                    fact if kept.contains(fact) => {}
+                    Fact::Record(before) => actions.push(match after {
+                        Some(after) => rewrite(before, after),
+                        None => undo(fact),
+                    }),
                     Fact::Size { host, size } if !sizes::holds(ground, host, size)? => {
                         warnings.extend(changed(ground, host, size)?);
                     }
@@ -103,6 +114,11 @@ impl TakeOut<'_> {
             _ => false,
         }
     }
+}
+
+fn rewrite(before: &Member, after: &Member) -> Action {
+    let (before, after) = (Box::new(before.clone()), Box::new(after.clone()));
+    Action { sense: Sense::Make, fact: Fact::Rewrite { before, after } }
 }
 
 fn undo(fact: Fact) -> Action {

@@ -25,6 +25,14 @@ pub enum Fact {
     },
     /// The member's record is on disk.
     Record(Box<Member>),
+    /// The member's record is that of one who is joined in the same way, but has other addresses. It is the one
+    /// or the other at any time.
+    Rewrite {
+        /// As it was.
+        before: Box<Member>,
+        /// As it is to be.
+        after: Box<Member>,
+    },
     /// A feature of the container's end is switched.
     Feature {
         /// The host's end, by which the other is found.
@@ -156,6 +164,14 @@ pub struct Action {
 }
 
 impl Action {
+    /// The record that stands when one is written anew.
+    pub fn rewritten(&self) -> Option<Fact> {
+        match &self.fact {
+            Fact::Rewrite { after, .. } => Some(Fact::Record(after.clone())),
+            _ => None,
+        }
+    }
+
     /// The action that takes this one back.
     pub fn inverse(&self) -> Self {
         let sense = match self.sense {
@@ -178,6 +194,10 @@ impl fmt::Display for Action {
             }
             Fact::Record(member) => {
                 write!(f, "{} the record of {}", verb("write", "remove"), member.name)
+            }
+            Fact::Rewrite { before, after } => {
+                let member = if make { after } else { before };
+                write!(f, "write the record of {} anew", member.name)
             }
             Fact::Feature { at, feature, .. } => {
                 let on = if make { feature.on } else { feature.was };

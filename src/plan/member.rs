@@ -200,6 +200,16 @@ impl Member {
         facts
     }
 
+    /// Whether the other is the same container and joined in the same way, whatever addresses it has.
+    pub fn is_alike(&self, other: &Self) -> bool {
+        let ways = |member: &Self| {
+            let mut facts = member.facts();
+            facts.retain(|fact| !matches!(fact, Fact::Record(_) | Fact::Endpoint { .. }));
+            facts
+        };
+        (&self.host, &self.inside) == (&other.host, &other.inside) && ways(self) == ways(other)
+    }
+
     /// What is left of it when its veth is gone: that took along what was on it.
     pub fn remains(&self) -> Vec<Fact> {
         let remains = Fact::Remains { segment: self.segment.clone(), at: self.host.clone() };

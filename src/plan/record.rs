@@ -7,6 +7,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
 use serde::Deserialize;
@@ -16,7 +17,10 @@ use super::segment::{RUN, Segment, UNFINISHED};
 use crate::sys::bpffs;
 use crate::{Error, Result};
 
-/// Writes the member's record: it is there whole or not at all, and leaves no other file behind.
+/// What a record is named before it takes the place of an older one.
+const NEW: &str = "new";
+
+/// Writes the member's record, in the place of an older one if there is one: the one or the other is there, whole.
 pub fn write(member: &Member) -> Result<()> {
     let path = member.segment.record(&member.host);
     let failed = |source| Error::io(&path)(source);
@@ -31,17 +35,31 @@ pub fn write(member: &Member) -> Result<()> {
         .open(RUN)
         .map_err(failed)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
-    remove(member)?;
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
-    linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, &path, AtFlags::AT_SYMLINK_FOLLOW)
-        .map_err(|errno| failed(errno.into()))
+    let link =
+        |to: &Path| linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, to, AtFlags::AT_SYMLINK_FOLLOW);
+    match link(&path) {
+        // A name can't be taken over but by another name.
+        Err(Errno::EEXIST) => {
+            let new = path.with_extension(NEW);
+            remove_file(&new)?;
+            link(&new).map_err(|errno| Error::io(&new)(errno.into()))?;
+            fs::rename(&new, &path).map_err(failed)
+        }
+        linked => linked.map_err(|errno| failed(errno.into())),
+    }
 }
 
-/// Removes the member's record; it may be gone.
+/// Removes the member's record, and what is left where one could not be written; they may be gone.
 pub fn remove(member: &Member) -> Result<()> {
     let path = member.segment.record(&member.host);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(&path)(error)),
+    remove_file(&path.with_extension(NEW))?;
+    remove_file(&path)
+}
+
+fn remove_file(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(Error::io(path)(error)),
         _ => Ok(()),
     }
 }

@@ -158,7 +158,7 @@ impl Sight<'_> {
     /// Whether what holds of a member now holds no more once that is taken back.
     fn is_anew(&self, member: &Member) -> bool {
         let Found { live, dead } = &self.found;
-        let changed = live.iter().filter(|before| !self.wished.contains(before));
+        let changed = live.iter().filter(|before| !before.is_alike(member));
         changed.chain(dead).any(|before| before.host == member.host)
     }
 
@@ -197,9 +197,10 @@ fn take_out(
     };
     let staying: Vec<&Member> = sight.staying().collect();
     let still: Vec<&Member> = staying.iter().copied().chain(&changed).collect();
-    let out = TakeOut { needed: &before, kin: &still, kept, unmount: false };
+    let out = TakeOut { needed: &before, kin: &still, kept, wished: &[], unmount: false };
     plan.clear = out.plan(dead, routes, &mut plan.warnings, ground)?;
-    let out = TakeOut { needed: &after, kin: &staying, kept, unmount: false };
+    let out =
+        TakeOut { needed: &after, kin: &staying, kept, wished: &sight.wished, unmount: false };
     plan.actions = out.plan(&changed, routes, &mut plan.warnings, ground)?;
     Ok(())
 }
@@ -209,10 +210,14 @@ fn make_members(sight: &Sight, actions: &mut Vec<Action>, ground: Ground) -> Res
     let mut shared: Vec<Fact> = Vec::new();
     let wished = sight.wished.iter().map(|member| (member, sight.is_anew(member)));
     let others = sight.kin.iter().map(|member| (member, false));
+    let rewritten: Vec<Fact> = actions.iter().filter_map(Action::rewritten).collect();
     for (at, (member, anew)) in wished.chain(others).enumerate() {
         let looked_at = at < sight.wished.len();
         for fact in member.facts() {
-            if !fact.is_shared() && !looked_at || fact.is_shared() && shared.contains(&fact) {
+            if rewritten.contains(&fact)
+                || !fact.is_shared() && !looked_at
+                || fact.is_shared() && shared.contains(&fact)
+            {
                 continue;
             }
             if anew && !fact.is_shared() || !holds(&fact, ground)? {
