@@ -79,33 +79,25 @@ impl Netns {
         &self.path
     }
 
-    /// Runs `f` inside the namespace: on a thread of its own, unless the caller is there already, whose
-    /// namespace never changes. Sockets opened there, links created there and devmap entries written
-    /// there belong to it.
-    pub fn run<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+    /// Runs `f` inside the namespace; then the calling thread is back where it was. Sockets opened there,
+    /// links created there and devmap entries written there belong to it.
+    pub fn run<T>(&self, f: impl FnOnce() -> T) -> Result<T> {
         let own = std::fs::metadata("/proc/thread-self/ns/net");
         if own.is_ok_and(|own| (own.dev(), own.ino()) == (self.dev, self.ino)) {
             return Ok(f());
         }
-        let mut result = Err(Error::NamespaceGone);
-        self.enter(Box::new(|| result = Ok(f())))?;
-        result
+        let own = Self::current()?;
+        // Who may not enter his own could not come back.
+        own.enter()?;
+        self.enter()?;
+        let _back = Back(own);
+        Ok(f())
     }
 
-    /// As [`run`](Self::run), in one piece of code for all closures.
-    fn enter(&self, f: Box<dyn FnOnce() + Send + '_>) -> Result<()> {
-        let inside = || {
-            nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET)
-                .map_err(Error::sys("setns", self.path.display()))?;
-            f();
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let thread = std::thread::Builder::new()
-                .spawn_scoped(scope, inside)
-                .map_err(Error::io(&self.path))?;
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+    /// The calling thread is inside from here on.
+    fn enter(&self) -> Result<()> {
+        nix::sched::setns(&self.fd, CloneFlags::CLONE_NEWNET)
+            .map_err(Error::sys("setns", self.path.display()))
     }
 
     /// Every namespace that can be reached by a path, once: the caller's, the named ones,
@@ -118,6 +110,18 @@ impl Netns {
             }
         }
         Ok(all)
+    }
+}
+
+/// A thread's own namespace while it is in another: it is back when this is dropped.
+struct Back(Netns);
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // What would be done next would be done to the wrong interfaces.
+        if self.0.enter().is_err() {
+            std::process::abort();
+        }
     }
 }
 
@@ -198,6 +202,12 @@ mod tests {
         assert!(all.iter().enumerate().all(|(i, ns)| !all[..i].contains(ns)), "listed twice");
         let inside = other.run(|| Netns::current().expect("current")).expect("run");
         assert_eq!(inside, other);
+        assert_eq!(Netns::current().expect("current"), before);
+        // One in the other, and out of a panic.
+        let nested = other.run(|| before.run(|| Netns::current().expect("current")));
+        assert_eq!(nested.expect("run").expect("run"), before);
+        let panic = std::panic::catch_unwind(|| other.run(|| panic!("inside")));
+        assert!(panic.is_err());
         assert_eq!(Netns::current().expect("current"), before);
     }
 
