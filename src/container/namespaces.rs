@@ -1,7 +1,7 @@
 //! The network namespaces of this host, looked for no further than is asked: a host has many, and most
 //! commands are about a few.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -18,7 +18,9 @@ use crate::sys::netns::{self, Netns, Place};
 pub struct Namespaces {
     /// The caller's first. None is ever taken out.
     open: RefCell<Vec<Rc<Netns>>>,
-    places: OnceCell<Vec<Place>>,
+    /// Where there are others, as far as they were looked for, and where more may be.
+    places: RefCell<Vec<Rc<Place>>>,
+    further: RefCell<Box<dyn Iterator<Item = Result<Place>>>>,
     /// How many of the places were tried in turn.
     tried: Cell<usize>,
     nsids: RefCell<Nsids>,
@@ -51,7 +53,8 @@ impl Namespaces {
         netns::allow_descriptors();
         Ok(Self {
             open: RefCell::new(vec![Rc::new(Netns::current()?)]),
-            places: OnceCell::new(),
+            places: RefCell::default(),
+            further: RefCell::new(Box::new(netns::places())),
             tried: Cell::new(0),
             nsids: RefCell::default(),
             host: Host::default(),
@@ -73,10 +76,8 @@ impl Namespaces {
         if let Some(netns) = self.opened(inode) {
             return Ok(Some(netns));
         }
-        let Some(place) = self.places()?.iter().find(|place| place.inode == inode) else {
-            return Ok(None);
-        };
-        Ok(place.open()?.map(|netns| self.keep(netns)))
+        let place = self.place_of(inode)?;
+        Ok(place.map_or(Ok(None), |place| place.open())?.map(|netns| self.keep(netns)))
     }
 
     /// The caller's own.
@@ -145,7 +146,7 @@ impl Namespaces {
         if let Some(container) = self.host.at(inode)? {
             return Ok(Some(container.name.clone()));
         }
-        let place = self.places()?.iter().find(|place| place.inode == inode);
+        let place = self.place_of(inode)?;
         Ok(place.and_then(|place| format!("netns:{}", place.name()?).parse().ok()))
     }
 
@@ -180,18 +181,31 @@ impl Namespaces {
         self.open.borrow().iter().find(|netns| netns.inode() == inode).cloned()
     }
 
-    /// Where they are: looked for once, when one that nobody has named is asked for.
-    fn places(&self) -> Result<&[Place]> {
-        if let Some(places) = self.places.get() {
-            return Ok(places);
+    /// The place of this number, looked for no further than that; `None` if there are no more.
+    fn place(&self, at: usize) -> Result<Option<Rc<Place>>> {
+        let mut places = self.places.borrow_mut();
+        while places.len() <= at {
+            let Some(place) = self.further.borrow_mut().next() else { return Ok(None) };
+            places.push(Rc::new(place?));
         }
-        let places = netns::places()?;
-        Ok(self.places.get_or_init(|| places))
+        Ok(places.get(at).cloned())
+    }
+
+    /// Where the one with this inode number is.
+    fn place_of(&self, inode: u64) -> Result<Option<Rc<Place>>> {
+        let mut at = 0;
+        while let Some(place) = self.place(at)? {
+            if place.inode == inode {
+                return Ok(Some(place));
+            }
+            at += 1;
+        }
+        Ok(None)
     }
 
     /// Opens one more; false if all are open.
     fn open_next(&self) -> Result<bool> {
-        while let Some(place) = self.places()?.get(self.tried.get()) {
+        while let Some(place) = self.place(self.tried.get())? {
             self.tried.set(self.tried.get() + 1);
             if self.opened(place.inode).is_some() {
                 continue;

@@ -104,7 +104,8 @@ impl Netns {
     /// Docker's, and those of all processes. What vanishes meanwhile is left out.
     pub fn all() -> Result<Vec<Self>> {
         let mut all = vec![Self::current()?];
-        for place in places()? {
+        for place in places() {
+            let place = place?;
             if place.inode != all[0].ino {
                 all.extend(place.open()?);
             }
@@ -150,18 +151,31 @@ impl Place {
     }
 }
 
-/// Where there are namespaces, each once: the named ones, Docker's, those of all processes. None is opened.
-pub fn places() -> Result<Vec<Place>> {
-    let mut paths = entries("/run/netns")?;
-    paths.extend(entries("/run/docker/netns")?);
-    paths.extend(process::all()?.iter().map(|pid| format!("/proc/{pid}/ns/net").into()));
+/// Where there are namespaces, each once: the named ones, Docker's, those of all processes. None is opened, and
+/// none looked for before it is asked for: a host has many processes.
+pub fn places() -> impl Iterator<Item = Result<Place>> {
+    let named = ["/run/netns", "/run/docker/netns"].into_iter().map(entries);
+    let of_process = |pid| PathBuf::from(format!("/proc/{pid}/ns/net"));
+    let processes = move || process::all().map(|all| all.into_iter().map(of_process).collect());
+    let roots = named.chain(std::iter::once_with(processes));
     let mut seen = HashSet::new();
-    let place = |path: PathBuf| {
-        let meta = std::fs::metadata(&path).ok()?;
-        // A name whose namespace is gone is a file elsewhere.
-        seen.insert((meta.dev(), meta.ino())).then(|| Place { inode: meta.ino(), path })
+    roots.flat_map(each).filter_map(move |path| {
+        let place = |path: PathBuf| {
+            let meta = std::fs::metadata(&path).ok()?;
+            // A name whose namespace is gone is a file elsewhere.
+            seen.insert((meta.dev(), meta.ino())).then(|| Place { inode: meta.ino(), path })
+        };
+        path.map(place).transpose()
+    })
+}
+
+/// Each of them, or that they can't be had.
+fn each<T>(all: Result<Vec<T>>) -> impl Iterator<Item = Result<T>> {
+    let (all, error) = match all {
+        Ok(all) => (all, None),
+        Err(error) => (Vec::new(), Some(Err(error))),
     };
-    Ok(paths.into_iter().filter_map(place).collect())
+    all.into_iter().map(Ok).chain(error)
 }
 
 /// Lets this process have as many descriptors as it may: where all namespaces are looked at, it takes one
