@@ -81,8 +81,9 @@ pub fn wish(
     if ways.datapath == Datapath::Native {
         member.readiness = readiness(&member, attachment, before, ground)?;
     }
+    // It was off, or there would be nothing to switch.
     if member.readiness == Readiness::Gro {
-        change(&mut member, "rx-gro", true, before, ground)?;
+        member.features.push(Feature { name: "rx-gro".into(), was: false, on: true });
     }
     if ways.raises_mtu() {
         let here = before.filter(|before| before.segment == *segment);

@@ -141,7 +141,7 @@ impl Ethtool {
         let ret = unsafe {
             libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request)
         };
-        Errno::result(ret).map_err(Error::sys(call, self.shown(ifindex)))
+        Errno::result(ret).map_err(|errno| Error::sys(call, self.shown(ifindex))(errno))
     }
 
     /// The interface's name, byte for byte: a container's root may give any.

@@ -166,14 +166,15 @@ fn obj_pin(fd: BorrowedFd, path: &Path) -> Result<()> {
 
 /// Opens a pin, if it is a `wanted`: `bpf-map`, `bpf-prog` or `bpf-link`.
 fn obj_get(path: &Path, wanted: &'static str) -> Result<OwnedFd> {
-    if path.is_dir() {
-        // The kernel would say EACCES.
-        return Err(Error::Pin { path: path.into(), wanted, found: "folder".into() });
-    }
     let pathname = c_path(path)?;
     let mut attr =
         ObjAttr { pathname: addr(pathname.as_bytes_with_nul()), bpf_fd: 0, file_flags: 0 };
-    let fd = bpf_fd(Cmd::OBJ_GET, &mut attr).map_err(Cmd::OBJ_GET.failed(path.display()))?;
+    let fd = bpf_fd(Cmd::OBJ_GET, &mut attr).map_err(|errno| match errno {
+        Errno::EACCES if path.is_dir() => {
+            Error::Pin { path: path.into(), wanted, found: "folder".into() }
+        }
+        _ => Cmd::OBJ_GET.failed(path.display())(errno),
+    })?;
     let proc_fd = format!("/proc/self/fd/{}", fd.as_raw_fd());
     let found = std::fs::read_link(&proc_fd).map_err(Error::io(proc_fd))?;
     // `anon_inode:bpf-map`; a link is `bpf_link` where it was created and `bpf-link` elsewhere.
