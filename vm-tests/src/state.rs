@@ -102,8 +102,11 @@ impl State {
         self.ctx.set(self.context(self.left_notes()));
     }
 
-    /// The packet's mark and priority as they are now.
+    /// The packet's mark and priority as they are now; an `xdp_md` has none.
     pub(crate) fn left_notes(&self) -> [u32; 2] {
+        if self.hook != Hook::Tc {
+            return [0; 2];
+        }
         let ctx = self.ctx.get();
         sk_buff::WRITABLE.map(|off| {
             let field = ctx.get(off as usize..).and_then(|ctx| ctx.first_chunk());
