@@ -14,13 +14,14 @@ const UPS: [&[&str]; 1] = [&["up", "a", "b", "--datapath", "tc", "--jumbo"]];
 
 /// The calls by which xhop changes the machine, as strace's regular expressions; what they fail
 /// with; and which of them are tried: every so many, for the frequent ones are all alike.
-const CALLS: [(&str, &str, usize); 6] = [
+const CALLS: [(&str, &str, usize); 7] = [
     ("/^bpf$", "ENOMEM", 2),
     ("/^ioctl$", "EIO", 5),
     ("/^sendto$", "ENOBUFS", 9),
     ("/^mkdir(at)?$", "ENOSPC", 1),
     ("/^(linkat|fsync)$", "EIO", 1),
     ("/^(unlink(at)?|rmdir)$", "EIO", 1),
+    ("/^rename(at2?)?$", "EIO", 1),
 ];
 /// More calls than there are of any kind in one run.
 const MOST: usize = 200;
@@ -126,6 +127,55 @@ fn down_but_of(lab: &Lab, up: &[&str], signal: Option<&str>, first: usize) {
             let done = xhop_but(lab, &["down", "--all"], calls, signal.unwrap_or(&error), nth);
             println!("{calls} {nth}");
             lab.xhop(&["down", "--all"]).ok();
+            assert_same(&before, &lab.everything());
+            if done.is_none() {
+                break;
+            }
+        }
+    }
+}
+
+/// Who gets another address is joined with all that he had, or all that he has.
+#[test]
+fn a_call_fails_when_an_address_comes() {
+    an_address_comes("a_call_fails_when_an_address_comes", None);
+}
+
+#[test]
+fn killed_when_an_address_comes() {
+    an_address_comes("killed_when_an_address_comes", Some("signal=KILL"));
+}
+
+fn an_address_comes(name: &str, signal: Option<&str>) {
+    for up in UPS {
+        lab_with(name, &["strace"], |lab| an_address_comes_to(lab, up, signal));
+    }
+}
+
+fn an_address_comes_to(lab: &Lab, up: &[&str], signal: Option<&str>) {
+    lab.pair();
+    let before = lab.everything();
+    let address = |verb| lab.ok_in("b", &["ip", "addr", verb, "10.9.0.77/24", "dev", "eth0"]);
+    for (calls, errno, step) in CALLS {
+        let error = format!("error={errno}");
+        for nth in (1..MOST).step_by(step) {
+            lab.xhop(up).ok();
+            let joined = lab.own_files();
+            address("add");
+            let done = xhop_but(lab, up, calls, signal.unwrap_or(&error), nth);
+            println!("{calls} {nth}");
+            match &done {
+                Some(done) if done.status.code() == Some(1) => {
+                    assert_one_line(done, &[]);
+                    let told = done.stderr.contains("`xhop down --all`");
+                    assert!(told || lab.own_files() == joined, "{done}");
+                }
+                // Ended anywhere, it has left a record of all that is made.
+                Some(_) => {}
+                None => lab.pings("a", "10.9.0.77"),
+            }
+            lab.xhop(&["down", "--all"]).ok();
+            address("del");
             assert_same(&before, &lab.everything());
             if done.is_none() {
                 break;
