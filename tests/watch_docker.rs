@@ -21,10 +21,11 @@ fn member_at(lab: &Lab, address: &str) -> Option<Value> {
     lab.members().into_iter().find(has)
 }
 
+/// Joined, and by its name, though Docker makes its network before its process runs, by which it is known.
 fn is_joined(lab: &Lab, docker: &Docker, watch: &Running, name: &str) {
     let address = docker.address(name);
-    // Docker makes its network before its process runs, by which it is known: its name may be its veth's.
-    let is = || member_at(lab, &address).is_some();
+    let full = format!("docker:{name}");
+    let is = || member_at(lab, &address).is_some_and(|member| member["name"] == full);
     for _ in 0..PATIENCE.as_millis() / 50 {
         if is() {
             break;
@@ -70,6 +71,12 @@ fn five_containers_come_and_go() {
         docker.restart("two");
         is_joined(lab, &docker, &watch, "two");
         hops(lab, &docker, "two", "three");
+
+        docker.rename("four", "quattro");
+        is_joined(lab, &docker, &watch, "quattro");
+        hops(lab, &docker, "quattro", "one");
+        docker.rename("quattro", "four");
+        is_joined(lab, &docker, &watch, "four");
 
         // The next one gets the address of the one that has gone.
         let address = docker.address("three");

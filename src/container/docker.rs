@@ -1,6 +1,7 @@
 //! The Docker engine: one GET over its socket (HTTP/1.0: the engine closes, no chunks).
 
 use std::io::{ErrorKind, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -67,6 +68,13 @@ fn socket() -> PathBuf {
 }
 
 fn exchange(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut answer = Vec::new();
+    ask(path)?.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    Ok(answer)
+}
+
+/// Asks; the answer is to be read.
+fn ask(path: &str) -> std::io::Result<UnixStream> {
     let socket = socket();
     if !socket.is_absolute() {
         let why = "only a unix:// socket of this host can be asked";
@@ -76,9 +84,41 @@ fn exchange(path: &str) -> std::io::Result<Vec<u8>> {
     stream.set_read_timeout(Some(TIMEOUT))?;
     stream.set_write_timeout(Some(TIMEOUT))?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(MAX_ANSWER).read_to_end(&mut answer)?;
-    Ok(answer)
+    Ok(stream)
+}
+
+/// The engine's notices that a container has started, or has another name, as they come.
+#[derive(Debug)]
+pub struct Events(UnixStream);
+
+impl Events {
+    /// From now on; `None` if there is no engine that tells.
+    pub fn listen() -> Option<Self> {
+        // {"type":["container"],"event":["start","rename"]}
+        let path = "/events?filters=%7B%22type%22%3A%5B%22container%22%5D%2C\
+                    %22event%22%3A%5B%22start%22%2C%22rename%22%5D%7D";
+        let stream = ask(path).ok()?;
+        stream.set_nonblocking(true).ok()?;
+        Some(Self(stream))
+    }
+
+    /// Takes what has come, whatever it is. Says whether more may come.
+    pub fn take(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        loop {
+            match self.0.read(&mut bytes) {
+                Ok(0) => return false,
+                Ok(_) => {}
+                Err(error) => return error.kind() == ErrorKind::WouldBlock,
+            }
+        }
+    }
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// The body of a 200.

@@ -15,6 +15,7 @@ mod nspawn;
 mod podman;
 mod running;
 
+pub use docker::Events;
 pub use find::{Attachment, Bridge, Container, attachment_at, behind, bridge_named, find, ports};
 pub use interface::{Interface, Mac};
 pub use name::Name;

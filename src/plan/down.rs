@@ -80,7 +80,7 @@ impl TakeOut<'_> {
                 match &fact {
                     fact if kept.contains(fact) => {}
                     Fact::Record(before) => actions.push(match after {
-                        Some(after) => rewrite(before, after),
+                        Some(after) => Action::rewrite(before, after),
                         None => undo(fact),
                     }),
                     Fact::Size { host, size } if !sizes::holds(ground, host, size)? => {
@@ -114,11 +114,6 @@ impl TakeOut<'_> {
             _ => false,
         }
     }
-}
-
-fn rewrite(before: &Member, after: &Member) -> Action {
-    let (before, after) = (Box::new(before.clone()), Box::new(after.clone()));
-    Action { sense: Sense::Make, fact: Fact::Rewrite { before, after } }
 }
 
 fn undo(fact: Fact) -> Action {

@@ -164,6 +164,12 @@ pub struct Action {
 }
 
 impl Action {
+    /// Writes a record anew.
+    pub fn rewrite(before: &Member, after: &Member) -> Self {
+        let (before, after) = (Box::new(before.clone()), Box::new(after.clone()));
+        Self { sense: Sense::Make, fact: Fact::Rewrite { before, after } }
+    }
+
     /// The record that stands when one is written anew.
     pub fn rewritten(&self) -> Option<Fact> {
         match &self.fact {

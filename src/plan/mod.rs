@@ -58,6 +58,13 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Gives a member another name.
+    pub fn rename(member: &Member, name: String) -> Self {
+        let after = Member { name, ..member.clone() };
+        let actions = vec![Action::rewrite(member, &after)];
+        Self { actions, members: vec![after], ..Self::default() }
+    }
+
     /// The bridges on which something is changed.
     fn segments(&self) -> Vec<&Segment> {
         let mut segments: Vec<&Segment> = self.mended.iter().collect();

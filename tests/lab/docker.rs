@@ -69,6 +69,11 @@ impl Docker<'_> {
         self.wait_for_server(name);
     }
 
+    /// Gives a container another name.
+    pub fn rename(&self, name: &str, to: &str) {
+        self.call(&["rename", name, to]);
+    }
+
     /// Ends and removes a container at once.
     pub fn remove(&self, name: &str) {
         self.call(&["rm", "--force", name]);

@@ -1,16 +1,18 @@
 //! `xhop watch`: joins who comes to a bridge, takes out who goes, and mends what others have changed.
 
+mod names;
 mod round;
 mod tell;
 
 use std::fs::{self, File};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use self::names::Names;
 use self::round::Watch;
 use self::tell::Teller;
 use super::up::Join;
@@ -51,22 +53,29 @@ pub fn run(args: Args) -> Result<()> {
     // From here on nothing is missed.
     let monitor = Monitor::open(&Netns::current()?)?;
     let mut watch = Watch::new(args.bridges, args.join, Teller { json: args.json });
+    let mut names = Names::default();
     let mut changes = vec![Change::Lost];
     let mut ready = false;
     loop {
         let next = watch.round(&mut changes)?;
+        let next = next.into_iter().chain(names.round(&mut watch)?).min();
         if !ready && changes.is_empty() {
             supervisor.tell("READY=1");
             watch.tell_watching();
             ready = true;
         }
         supervisor.tell("WATCHDOG=1");
-        let fds = [monitor.as_fd(), ended.as_fd()];
-        let [_, over] = wait(fds, earlier(next, supervisor.watchdog))?;
+        let fds = [Some(monitor.as_fd()), Some(ended.as_fd()), names.as_fd()];
+        let [changed, over, heard] = wait(fds, earlier(next, supervisor.watchdog))?;
         if over || unread() {
             break;
         }
-        changes.extend(monitor.changes()?);
+        if heard {
+            names.take();
+        }
+        if changed {
+            changes.extend(monitor.changes()?);
+        }
     }
     supervisor.tell("STOPPING=1");
     if args.down_on_exit {
@@ -81,22 +90,26 @@ fn earlier(next: Option<Instant>, watchdog: Option<Duration>) -> Option<Duration
     next.into_iter().chain(watchdog).min()
 }
 
-/// Waits until one of them is readable, for at most this long. Says which are.
+/// Waits until one of those that are there is readable, for at most this long. Says which are.
 fn wait<const N: usize>(
-    fds: [std::os::fd::BorrowedFd; N],
+    fds: [Option<BorrowedFd>; N],
     limit: Option<Duration>,
 ) -> Result<[bool; N]> {
-    let mut fds = fds.map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+    let there = fds.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN));
+    let mut polled: Vec<_> = there.collect();
     // A millisecond late rather than early, and again and again.
     let limit = limit.map(|limit| limit + Duration::from_millis(1));
     let limit = match limit.map(PollTimeout::try_from) {
         Some(limit) => limit.unwrap_or(PollTimeout::MAX),
         None => PollTimeout::NONE,
     };
-    match poll(&mut fds, limit) {
-        Ok(_) | Err(Errno::EINTR) => Ok(fds.map(|fd| fd.any().unwrap_or(true))),
-        Err(errno) => Err(Error::sys("poll", "this process")(errno)),
+    match poll(&mut polled, limit) {
+        Ok(_) | Err(Errno::EINTR) => {}
+        Err(errno) => return Err(Error::sys("poll", "this process")(errno)),
     }
+    let mut polled = polled.iter();
+    let mut readable = || polled.next().is_some_and(|fd| fd.any().unwrap_or(true));
+    Ok(fds.map(|fd| fd.is_some() && readable()))
 }
 
 /// The file that says that it runs; gone when it ends.

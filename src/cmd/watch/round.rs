@@ -40,6 +40,8 @@ pub struct Watch {
     alone: HashSet<u32>,
     /// The warnings that were told.
     warned: HashSet<String>,
+    /// Whether somebody has come of whom nobody knows the name yet.
+    nameless: bool,
 }
 
 /// Somebody who could not be joined, or had to be mended.
@@ -81,7 +83,7 @@ impl Watch {
     /// Nothing is known yet.
     pub fn new(bridges: Vec<String>, join: Join, teller: Teller) -> Self {
         let (seen, held, alone, warned) = Default::default();
-        Self { bridges, join, teller, seen, held, alone, warned }
+        Self { bridges, join, teller, seen, held, alone, warned, nameless: true }
     }
 
     /// Looks at what has changed, and takes it from `changes`. Gives when to look again though nothing changes.
@@ -108,8 +110,14 @@ impl Watch {
         Ok(self.held.values().filter(|held| held.due).map(|held| held.until).min())
     }
 
-    fn watches(&self, bridge: &String) -> bool {
+    /// Whether this bridge of our own namespace is watched.
+    pub fn watches(&self, bridge: &String) -> bool {
         self.bridges.is_empty() || self.bridges.contains(bridge)
+    }
+
+    /// Whether somebody has come since whose name nobody knew; at first, whether somebody may be there.
+    pub fn has_nameless(&mut self) -> bool {
+        std::mem::take(&mut self.nameless)
     }
 
     /// Takes out all who are joined on the watched bridges.
@@ -302,6 +310,7 @@ impl Watch {
             match &candidate.container {
                 Some(container) => {
                     self.held.remove(&candidate.host);
+                    self.nameless |= is_nameless(&container.name);
                     self.tell("joined", bridge, &container.name, None, Some(look.begun));
                 }
                 // Whoever changes it again and again is not to keep us busy.
@@ -340,7 +349,8 @@ impl Watch {
         self.held.entry(host).or_insert(new)
     }
 
-    fn tell(
+    /// Tells what has happened; since when it was known.
+    pub fn tell(
         &self,
         event: &'static str,
         bridge: &str,
@@ -352,6 +362,11 @@ impl Watch {
         let milliseconds = begun.map(|begun| begun.elapsed().as_millis() as u64);
         self.teller.tell(&Event { event, bridge, container, what, milliseconds });
     }
+}
+
+/// Whether it is only known by its host's end.
+pub fn is_nameless(name: &str) -> bool {
+    name.starts_with("veth:")
 }
 
 fn ready(attachment: &crate::container::Attachment) -> bool {

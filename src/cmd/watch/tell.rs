@@ -14,14 +14,14 @@ pub struct Teller {
 /// Something that was done, or was not.
 #[derive(Serialize)]
 pub struct Event<'a> {
-    /// `watching`, `joined`, `left`, `mended`, `failed` or `warning`
+    /// `watching`, `joined`, `left`, `mended`, `named`, `failed` or `warning`
     pub event: &'static str,
     /// The bridge's name.
     pub bridge: &'a str,
     /// The container's, or that of its host side.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<&'a str>,
-    /// What was mended, or why it failed.
+    /// What was mended, how it was named, or why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<&'a str>,
     /// From the notice until it was done.
