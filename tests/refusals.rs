@@ -246,6 +246,21 @@ fn a_bridge_that_filters_vlans() {
     });
 }
 
+/// Docker's containers may outlive its engine, and nobody else knows whether they are kept apart.
+#[test]
+fn a_bridge_of_docker_without_its_engine() {
+    lab_by_each("a_bridge_of_docker_without_its_engine", &[], |lab| {
+        let bridge = lab.bridge_at(Where::Own, "br-0123456789ab");
+        bridge.container("a", "10.9.0.2/24", "fd09::2/64");
+        bridge.container("b", "10.9.0.3/24", "fd09::3/64");
+        let words = ["br-0123456789ab", "engine", "enable_icc", "--force"];
+        lab.refuses(&lab.up_args(&["a", "b"]), &words);
+        lab.joins(&["a", "b", "--force"]);
+        lab.pings("a", "10.9.0.3");
+        lab.xhop(&["down", "--all"]).ok();
+    });
+}
+
 #[test]
 fn addresses_that_lack_or_are_shared() {
     lab("addresses_that_lack_or_are_shared", |lab| {

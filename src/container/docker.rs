@@ -16,12 +16,23 @@ const MAX_ANSWER: u64 = 16 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whether the engine keeps the containers on this bridge of its namespace from each other
-/// (`enable_icc=false`). Without an engine nobody does.
+/// (`enable_icc=false`). Without an engine nobody does; of a bridge that is called as one of its own it can't be
+/// told then: containers may outlive the engine.
 pub fn isolates(bridge: &str) -> Result<bool> {
     match get("/networks") {
-        Err(Error::Engine { gone: true, .. }) => Ok(false),
+        Err(Error::Engine { gone: true, .. }) if !is_dockers(bridge) => Ok(false),
+        Err(Error::Engine { gone: true, .. }) => Err(Error::NotAllowed {
+            name: bridge.into(),
+            why: "it is called as Docker's are, whose engine does not answer, so that nobody tells whether its containers are kept from each other (enable_icc=false): start Docker, or join with --force",
+        }),
         networks => Ok(networks?.list().iter().any(|network| isolates_on(network, bridge))),
     }
+}
+
+/// Whether Docker would give this name to a bridge.
+fn is_dockers(bridge: &str) -> bool {
+    let id = bridge.strip_prefix("br-").unwrap_or_default();
+    bridge == "docker0" || id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// Whether this network is the one on the bridge, and keeps its containers from each other.
@@ -153,6 +164,17 @@ mod tests {
         assert!(isolates(plain, "br-0123456789ab") && !isolates(plain, "br-1123456789ab"));
         for other in ["{}", r#"{"Id": "0123456789abcdef", "Driver": "bridge", "Options": null}"#] {
             assert!(!isolates(other, "br-0123456789ab"));
+        }
+    }
+
+    #[test]
+    fn names_of_bridges() {
+        let theirs = is_dockers;
+        assert!(theirs("docker0") && theirs("br-0123456789ab"));
+        for other in
+            ["br0", "br-lan", "br-0123456789abc", "br-0123456789ag", "docker1", "0123456789ab"]
+        {
+            assert!(!theirs(other), "{other}");
         }
     }
 
