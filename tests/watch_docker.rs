@@ -136,3 +136,35 @@ fn a_neighbour_restarts_again_and_again() {
         assert_eq!(lab.members().len(), 3);
     });
 }
+
+/// The containers outlive it, and stay joined.
+#[test]
+fn the_engine_restarts() {
+    lab_with("the_engine_restarts", DOCKER_TOOLS, |lab| {
+        let mut docker = lab.docker();
+        let watch = lab.spawn_in(Where::Own, &[XHOP, "watch"]);
+        for name in ["one", "two"] {
+            docker.run(name);
+        }
+        for name in ["one", "two"] {
+            is_joined(lab, &docker, &watch, name);
+        }
+        let (before, told) = (lab.members(), watch.stdout());
+        let pids = ["one", "two"].map(|name| docker.pid(name));
+        docker.restart_engine(|| {
+            assert_eq!(lab.members(), before);
+            // Something comes and goes, so that all is looked at.
+            lab.ok_in(Where::Own, &["ip", "link", "add", "other", "type", "bridge"]);
+            lab.ok_in(Where::Own, &["ip", "link", "del", "other"]);
+        });
+        assert_eq!(["one", "two"].map(|name| docker.pid(name)), pids, "they have outlived it");
+        hops(lab, &docker, "one", "two");
+        assert_eq!(watch.stdout(), told, "nothing was done");
+        // It is listened to again.
+        docker.rename("two", "due");
+        is_joined(lab, &docker, &watch, "due");
+        docker.restart("due");
+        is_joined(lab, &docker, &watch, "due");
+        hops(lab, &docker, "due", "one");
+    });
+}

@@ -6,6 +6,8 @@
 use std::fs;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use super::{Lab, Output, Running, Where, space, wait_until};
 
 /// What [`Lab::docker`] needs, for [`super::lab_with`].
@@ -28,6 +30,15 @@ impl Lab {
         for dir in ["/etc", "/opt"] {
             space::overlay(dir).expect("a private copy of what dockerd writes to");
         }
+        fs::write("/run/docker.json", "{}").expect("a file in /run");
+        let mut docker = Docker { lab: self, daemon: self.dockerd() };
+        docker.wait_for_engine();
+        docker.import();
+        docker
+    }
+
+    /// Its containers outlive it.
+    fn dockerd(&self) -> Running {
         // Absolute: else it would be below the cgroup of the tests.
         let cgroup = format!("--cgroup-parent=/{}", self.space.cgroup());
         let argv = [
@@ -37,16 +48,10 @@ impl Lab {
             "--log-level=warn",
             "--storage-driver=vfs",
             "--bip=172.17.0.1/16",
+            "--live-restore",
             &cgroup,
         ];
-        fs::write("/run/docker.json", "{}").expect("a file in /run");
-        let mut docker = Docker { lab: self, daemon: self.spawn_in(Where::Own, &argv) };
-        wait_until(PATIENCE, "dockerd answers", || {
-            assert!(docker.daemon.alive(), "dockerd ended:\n{}", docker.daemon.stderr());
-            docker.try_call(&["version"]).status.success()
-        });
-        docker.import();
-        docker
+        self.spawn_in(Where::Own, &argv)
     }
 }
 
@@ -108,6 +113,22 @@ impl Docker<'_> {
     /// One value of `docker inspect`, by its Go template.
     pub fn inspect(&self, name: &str, template: &str) -> String {
         self.call(&["inspect", "--format", template, name]).trim().to_owned()
+    }
+
+    /// Ends the engine; `meanwhile` is what is done before it begins again.
+    pub fn restart_engine(&mut self, meanwhile: impl FnOnce()) {
+        self.daemon.signal(Signal::SIGTERM);
+        wait_until(PATIENCE, "dockerd ends", || !self.daemon.alive());
+        meanwhile();
+        self.daemon = self.lab.dockerd();
+        self.wait_for_engine();
+    }
+
+    fn wait_for_engine(&mut self) {
+        wait_until(PATIENCE, "dockerd answers", || {
+            assert!(self.daemon.alive(), "dockerd ended:\n{}", self.daemon.stderr());
+            self.try_call(&["version"]).status.success()
+        });
     }
 
     fn wait_for_server(&self, name: &str) {
