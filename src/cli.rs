@@ -48,6 +48,11 @@ pub enum Command {
     /// instructions mapped back to ours; and who else is on those interfaces and maps. Exit code 0 only if
     /// all is as listed: what the kernel does not let be seen is not.
     Audit(cmd::audit::Args),
+    /// Try what this kernel can do; with two containers, send probes both ways, and say what is wrong.
+    ///
+    /// Each feature is tried, and "no" is told from "could not tell". Of each probe it is said how far it got, and
+    /// of what is wrong the cause and what to do. Nothing is changed. Exit code 0 only if all is well.
+    Doctor(cmd::doctor::Args),
     /// Show the whole experiment on two throw-away containers.
     ///
     /// Makes two network namespaces on a bridge, joins them in each way, and shows what each does. All of it
@@ -91,6 +96,7 @@ impl Command {
             Self::Watch(args) => cmd::watch::run(args),
             Self::Status(args) => cmd::status::run(args),
             Self::Audit(args) => cmd::audit::run(args),
+            Self::Doctor(args) => cmd::doctor::run(args),
             Self::Demo(args) => cmd::demo::run(args),
             Self::Bench(args) => cmd::bench::run(args),
             Self::Programs(args) => cmd::programs::run(args),

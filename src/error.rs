@@ -604,6 +604,12 @@ pub enum Error {
         /// What the kernel does not show.
         unknown: usize,
     },
+    /// What the doctor has found.
+    #[error("not healthy: findings: {count}: each is told above, with what to do")]
+    Unhealthy {
+        /// How many.
+        count: usize,
+    },
     /// A value that JSON can't hold.
     #[error("JSON: {0}: report it")]
     Json(String),

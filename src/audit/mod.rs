@@ -31,6 +31,7 @@ use crate::sys::bpf::Prog;
 pub use expected::Expected;
 pub use finding::{Finding, Verdict};
 use others::Accounted;
+pub use seen::{Seen, on as bpf_on};
 pub use translated::{Difference, Mapped};
 use world::World;
 

@@ -35,6 +35,13 @@ pub enum Seat {
     },
 }
 
+impl Seen {
+    /// Whether it is XDP.
+    pub fn is_xdp(&self) -> bool {
+        matches!(self.seat, Seat::Xdp(_))
+    }
+}
+
 impl Seat {
     /// Whether this is where `up` puts a program.
     pub fn fits(&self, spot: Spot, attach: Attach) -> bool {

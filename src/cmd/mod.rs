@@ -4,6 +4,7 @@ pub mod audit;
 pub mod bench;
 pub mod demo;
 pub mod disasm;
+pub mod doctor;
 pub mod down;
 mod input;
 pub mod lint;

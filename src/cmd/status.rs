@@ -68,9 +68,10 @@ pub(super) struct Report {
     counters: Vec<Counter>,
 }
 
-#[derive(Serialize, Clone, Copy, PartialEq, Eq)]
+/// How a member is.
+#[derive(Serialize, Clone, Copy, PartialEq, Eq, Debug)]
 #[serde(rename_all = "kebab-case")]
-enum State {
+pub(super) enum State {
     /// Its program is attached, and it takes frames.
     Up,
     /// Its program is attached, but frames that are redirected to it are lost: its end does not poll.
@@ -151,7 +152,8 @@ fn report(member: Member, altered: Vec<Action>, ground: Ground) -> Result<Report
     })
 }
 
-fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
+/// How a member is, whose program is `attached` or not; what others have changed is not looked at.
+pub(super) fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
     let Some((_, host)) = ground.link(&member.host)? else {
         // What can't be seen is not gone.
         let there = ground.alive(member).unwrap_or(true);

@@ -33,6 +33,7 @@ pub use ground::Ground;
 pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
+pub use tables::{listed, sent_to};
 pub use up::{br_netfilter, join, up};
 pub use way::Wishes;
 

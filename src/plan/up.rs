@@ -304,17 +304,18 @@ fn warnings(segment: &Segment, ground: Ground) -> Result<Vec<String>> {
         "br_netfilter is on: iptables rules that filter or translate what passes bridge {segment} \
          do not see what is joined; a service address that is translated to a joined container fails"
     );
-    Ok(br_netfilter(segment, ground)?.then_some(warning).into_iter().collect())
+    let on = br_netfilter(segment, ground)?.contains(&true);
+    Ok(on.then_some(warning).into_iter().collect())
 }
 
-/// Whether what passes the bridge goes through iptables, as Docker has it.
-pub fn br_netfilter(segment: &Segment, ground: Ground) -> Result<bool> {
+/// Whether what passes the bridge goes through iptables, as Docker has it: of IPv4, and of IPv6.
+pub fn br_netfilter(segment: &Segment, ground: Ground) -> Result<[bool; 2]> {
     let (netns, _) = ground.present(&segment.bridge)?;
     let on = |family: &str| {
         let path = format!("/proc/sys/net/bridge/bridge-nf-call-{family}");
         std::fs::read_to_string(path).is_ok_and(|value| value.trim() == "1")
     };
-    netns.run(|| on("iptables") || on("ip6tables"))
+    netns.run(|| ["iptables", "ip6tables"].map(on))
 }
 
 /// The member as it would be joined now, the way it was before; `None` if it is gone from its bridge.

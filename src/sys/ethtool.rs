@@ -1,4 +1,4 @@
-//! Offload features of interfaces: ethtool's ioctls (include/uapi/linux/ethtool.h).
+//! Offload features and drivers' counters of interfaces: ethtool's ioctls (include/uapi/linux/ethtool.h).
 
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
@@ -8,11 +8,17 @@ use super::netns::Netns;
 use crate::{Error, Result};
 
 const ETHTOOL_GSTRINGS: u32 = 0x1b;
+const ETHTOOL_GSTATS: u32 = 0x1d;
 const ETHTOOL_GSSET_INFO: u32 = 0x37;
 const ETHTOOL_GFEATURES: u32 = 0x3a;
 const ETHTOOL_SFEATURES: u32 = 0x3b;
+const ETH_SS_STATS: u32 = 1;
 const ETH_SS_FEATURES: u32 = 4;
 const ETH_GSTRING_LEN: usize = 32;
+/// There is room for so many names and numbers, whatever the kernel says beforehand: it writes as many as there
+/// are by then, and a container's root may give its end more queues meanwhile. A veth has at most 4096, with
+/// some ten counters each.
+const STATS_ROOM: usize = 1 << 16;
 /// In the answer to `ETHTOOL_SFEATURES`: some could not be changed at all; some changes are only
 /// noted, since something else keeps the feature as it is.
 const ETHTOOL_F_UNSUPPORTED: i32 = 1 << 0;
@@ -101,16 +107,29 @@ impl Ethtool {
         Ok(())
     }
 
+    /// The driver's own counters, by the names and in the order of `ethtool -S`. None if it has none.
+    pub fn statistics(&self, ifindex: u32) -> Result<Vec<(String, u64)>> {
+        let count = self.count(ifindex, ETH_SS_STATS)?;
+        // Half of the room is for what is added meanwhile.
+        if count == 0 || count > STATS_ROOM / 2 {
+            return Ok(Vec::new());
+        }
+        let names = self.strings(ifindex, ETH_SS_STATS, count, STATS_ROOM)?;
+        // struct ethtool_stats: cmd, count, then 64 bits for each.
+        let mut buf = vec![0u32; 2 + 2 * STATS_ROOM];
+        fill(&mut buf, &[ETHTOOL_GSTATS, count as u32]);
+        self.ioctl("ETHTOOL_GSTATS", ifindex, &mut buf)?;
+        let number = |words: &[u32]| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            bytes.first_chunk().copied().map_or(0, u64::from_ne_bytes)
+        };
+        let numbers = buf.get(2..).unwrap_or_default().chunks_exact(2).map(number);
+        Ok(names.iter().map(|name| name.escape_ascii().to_string()).zip(numbers).collect())
+    }
+
     /// How many features this kernel has, and which of them is `name`.
     fn find(&self, ifindex: u32, name: &str) -> Result<(usize, usize)> {
-        // struct ethtool_sset_info: cmd, reserved, mask (64 bits), one count.
-        let mut info = [ETHTOOL_GSSET_INFO, 0, 0, 0, 0];
-        let mask = (1u64 << ETH_SS_FEATURES).to_ne_bytes();
-        for (word, bytes) in info.iter_mut().skip(2).zip(mask.chunks_exact(4)) {
-            *word = bytes.first_chunk().copied().map_or(0, u32::from_ne_bytes);
-        }
-        self.ioctl("ETHTOOL_GSSET_INFO", ifindex, &mut info)?;
-        let count = info[4] as usize;
+        let count = self.count(ifindex, ETH_SS_FEATURES)?;
         let unknown = || Error::Feature {
             ifname: self.shown(ifindex),
             feature: name.into(),
@@ -120,14 +139,35 @@ impl Ethtool {
         if count == 0 {
             return Err(unknown());
         }
-        // struct ethtool_gstrings: cmd, set, count, then the names.
-        let mut buf = vec![0u32; 3 + count * ETH_GSTRING_LEN / 4];
-        fill(&mut buf, &[ETHTOOL_GSTRINGS, ETH_SS_FEATURES, count as u32]);
-        self.ioctl("ETHTOOL_GSTRINGS", ifindex, &mut buf)?;
-        let bytes: Vec<u8> = buf.iter().skip(3).flat_map(|word| word.to_ne_bytes()).collect();
-        let is_it = |given: &[u8]| given.split(|b| *b == 0).next() == Some(name.as_bytes());
-        let index = bytes.chunks(ETH_GSTRING_LEN).position(is_it).ok_or_else(unknown)?;
+        let names = self.strings(ifindex, ETH_SS_FEATURES, count, count)?;
+        let index = names.iter().position(|given| given == name.as_bytes()).ok_or_else(unknown)?;
         Ok((count, index))
+    }
+
+    /// How many names a set has.
+    fn count(&self, ifindex: u32, set: u32) -> Result<usize> {
+        // struct ethtool_sset_info: cmd, reserved, mask (64 bits), one count.
+        let mut info = [ETHTOOL_GSSET_INFO, 0, 0, 0, 0];
+        let mask = (1u64 << set).to_ne_bytes();
+        for (word, bytes) in info.iter_mut().skip(2).zip(mask.chunks_exact(4)) {
+            *word = bytes.first_chunk().copied().map_or(0, u32::from_ne_bytes);
+        }
+        self.ioctl("ETHTOOL_GSSET_INFO", ifindex, &mut info)?;
+        Ok(info[4] as usize)
+    }
+
+    /// The first `count` names of a set that has at most `room`.
+    fn strings(&self, ifindex: u32, set: u32, count: usize, room: usize) -> Result<Vec<Vec<u8>>> {
+        // struct ethtool_gstrings: cmd, set, count, then the names.
+        let mut buf = vec![0u32; 3 + room * ETH_GSTRING_LEN / 4];
+        fill(&mut buf, &[ETHTOOL_GSTRINGS, set, count as u32]);
+        self.ioctl("ETHTOOL_GSTRINGS", ifindex, &mut buf)?;
+        let words = buf.get(3..).unwrap_or_default().chunks_exact(ETH_GSTRING_LEN / 4).take(count);
+        let name = |words: &[u32]| {
+            let bytes = words.iter().flat_map(|word| word.to_ne_bytes());
+            bytes.take_while(|byte| *byte != 0).collect()
+        };
+        Ok(words.map(name).collect())
     }
 
     /// The ioctl. `buf` must be as long as its command and the lengths in it say: private, and
@@ -136,8 +176,9 @@ impl Ethtool {
         let name = self.name_of(ifindex)?;
         let mut request = Ifreq { name, data: buf.as_mut_ptr(), rest: [0; IFREQ_REST] };
         // SAFETY: `request` is laid out as struct ifreq; the kernel reads and writes at `data` no
-        // more than the command's struct with the counts in it. (GSTRINGS writes as many names as
-        // GSSET_INFO told; for features, that number is fixed when the kernel is built.)
+        // more than the command's struct with the counts in it. (GSTRINGS and
+        // GSTATS write as many as there are: of features, that number is fixed when the kernel is built; of a
+        // veth's counters there are fewer than `STATS_ROOM`.)
         let ret = unsafe {
             libc::ioctl(self.socket.as_raw_fd(), libc::SIOCETHTOOL as _, &raw mut request)
         };
@@ -205,6 +246,29 @@ mod tests {
             assert!(wish.to_string().starts_with("a: feature tx-tcp-segmentation: the kernel"));
             ethtool.set_feature(a, tx, true).expect("on");
             assert!(get(tx).active && get(tso).active);
+        });
+    }
+
+    #[test]
+    fn counters_of_a_veth() {
+        if !privileged("ethtool::counters_of_a_veth") {
+            return;
+        }
+        in_new_netns(|| {
+            let netns = Netns::current().expect("current");
+            let rtnl = Rtnl::open_in(&netns).expect("socket");
+            rtnl.add_veth("a", "b", &netns).expect("veth");
+            let [a, b] =
+                ["a", "b"].map(|name| rtnl.link(name).expect("links").expect(name).ifindex);
+            let ethtool = Ethtool::open_in(&netns).expect("socket");
+            let counters = ethtool.statistics(a).expect("counters");
+            // What veth has told since 2014 in its first counter.
+            assert_eq!(counters.first(), Some(&("peer_ifindex".to_owned(), b.into())));
+            assert!(
+                counters.iter().any(|(name, _)| name == "rx_queue_0_xdp_drops"),
+                "{counters:?}"
+            );
+            assert_eq!(ethtool.statistics(1).expect("the loopback has none"), []);
         });
     }
 

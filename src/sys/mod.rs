@@ -13,6 +13,7 @@ pub mod ethtool;
 pub mod file;
 pub mod kallsyms;
 pub mod kernel;
+pub mod mount;
 pub mod netlink;
 pub mod netns;
 pub mod notify;
@@ -20,6 +21,9 @@ pub mod process;
 pub mod signal;
 pub mod socket;
 pub mod stage;
+pub mod tap;
+pub mod tracing;
+pub mod udp;
 
 /// What the tests of the seams share.
 #[cfg(test)]

@@ -63,6 +63,17 @@ impl Netns {
         Self::open(format!("/proc/{pid}/ns/net"))
     }
 
+    /// A new one, which nothing but this descriptor holds: what is made there goes with it.
+    pub fn fresh() -> Result<Self> {
+        let make = || {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET)
+                .map_err(Error::sys("unshare", "a network namespace of its own"))?;
+            Self::current()
+        };
+        let made = std::thread::scope(|scope| scope.spawn(make).join());
+        made.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+
     /// The same, kept alive by another descriptor.
     pub fn try_clone(&self) -> Result<Self> {
         let fd = self.fd.try_clone().map_err(Error::io(&self.path))?;

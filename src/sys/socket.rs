@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// `ETH_P_IP`, in host order.
 const ETH_P_IP: u16 = 0x0800;
 
-fn open(domain: i32, kind: i32, protocol: i32, what: &'static str) -> Result<OwnedFd> {
+/// A socket of the calling thread's namespace.
+pub(super) fn open(domain: i32, kind: i32, protocol: i32, what: &'static str) -> Result<OwnedFd> {
     // SAFETY: no addresses are passed.
     let fd = Errno::result(unsafe { libc::socket(domain, kind | libc::SOCK_CLOEXEC, protocol) })
         .map_err(Error::sys("socket", what))?;
@@ -24,13 +25,7 @@ fn open(domain: i32, kind: i32, protocol: i32, what: &'static str) -> Result<Own
 /// port that is taken for a minute (socket(7), SO_LINGER).
 pub fn reset_on_close(stream: &TcpStream) -> Result<()> {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-    let len = size_of_val(&linger) as libc::socklen_t;
-    // SAFETY: the value is of the option's type, and `len` bytes long.
-    let set = unsafe {
-        let value = (&raw const linger).cast();
-        libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, len)
-    };
-    Errno::result(set).map(drop).map_err(Error::sys("setsockopt", "SO_LINGER"))
+    set_option(stream, (libc::SOL_SOCKET, libc::SO_LINGER), "SO_LINGER", linger)
 }
 
 /// Sends an ICMP echo request from the calling thread's namespace and waits for its answer. Gives the
@@ -79,14 +74,7 @@ impl Counter {
     pub fn on(ifindex: u32) -> Result<Self> {
         // Opened for no protocol: nothing comes before it is bound.
         let socket = open(libc::AF_PACKET, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK, 0, "packet")?;
-        let mut address = unspecified();
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-        address.sll_ifindex = ifindex as i32;
-        let len = size_of_val(&address) as libc::socklen_t;
-        // SAFETY: the address is of the family's type, and `len` bytes long.
-        let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
-        Errno::result(bound).map_err(Error::sys("bind", format!("ifindex {ifindex}")))?;
+        bind_packet(&socket, ifindex)?;
         Ok(Self { socket })
     }
 
@@ -120,7 +108,35 @@ impl Counter {
     }
 }
 
-fn unspecified() -> libc::sockaddr_ll {
+/// Lets a packet socket of the calling thread's namespace get what an interface there receives and sends.
+pub(super) fn bind_packet(socket: &OwnedFd, ifindex: u32) -> Result<()> {
+    let mut address = unspecified();
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = ifindex as i32;
+    let len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is of the family's type, and `len` bytes long.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    Errno::result(bound).map(drop).map_err(Error::sys("bind", format!("ifindex {ifindex}")))
+}
+
+/// Sets an option that is plain data (setsockopt(2)).
+pub(super) fn set_option<T: Copy>(
+    socket: &impl AsRawFd,
+    (level, option): (i32, i32),
+    what: &'static str,
+    value: T,
+) -> Result<()> {
+    let len = size_of::<T>() as libc::socklen_t;
+    // SAFETY: the kernel reads `len` bytes of the value.
+    let set = unsafe {
+        let value = (&raw const value).cast();
+        libc::setsockopt(socket.as_raw_fd(), level, option, value, len)
+    };
+    Errno::result(set).map(drop).map_err(Error::sys("setsockopt", what))
+}
+
+pub(super) fn unspecified() -> libc::sockaddr_ll {
     // SAFETY: numbers only, for which zero is a valid value.
     unsafe { std::mem::zeroed() }
 }

@@ -45,7 +45,7 @@ impl Pair {
         let ((from, from_netns), (to, to_netns)) = (end(&containers[0])?, end(&containers[1])?);
         Ok(Self {
             address: address(&from, &to)?,
-            br_netfilter: br_netfilter(&from.segment, Ground::new(&found))?,
+            br_netfilter: br_netfilter(&from.segment, Ground::new(&found))?.contains(&true),
             members: [from, to],
             namespaces: [from_netns, to_netns],
             names,

@@ -106,6 +106,20 @@ impl Rtnl {
         ifindex: u32,
         fill: impl FnOnce(&mut Message),
     ) -> Result<Option<LinkInfo>> {
+        let body = self.newlink(on, ifindex, fill)?;
+        let parsed = |body: Vec<u8>| {
+            parse(&body).ok_or_else(|| malformed(About { call: "RTM_GETLINK", on }))
+        };
+        body.map(parsed).transpose()
+    }
+
+    /// What the kernel says of one; `None` if there is none.
+    pub(super) fn newlink(
+        &self,
+        on: &str,
+        ifindex: u32,
+        fill: impl FnOnce(&mut Message),
+    ) -> Result<Option<Vec<u8>>> {
         let about = About { call: "RTM_GETLINK", on };
         let flags = NlmF::REQUEST | NlmF::ACK;
         let mut message = Message::new(Rtm::Getlink, flags, &ifinfomsg(ifindex, 0, 0));
@@ -114,9 +128,8 @@ impl Rtnl {
             Err(error) if error.errno() == Some(Errno::ENODEV) => return Ok(None),
             items => items?,
         };
-        let link = items.iter().find(|(kind, _)| *kind == u16::from(Rtm::Newlink));
-        let link = link.and_then(|(_, body)| parse(body));
-        link.map(Some).ok_or_else(|| malformed(about))
+        let link = items.into_iter().find(|(kind, _)| *kind == u16::from(Rtm::Newlink));
+        link.map(|(_, body)| Some(body)).ok_or_else(|| malformed(about))
     }
 }
 

@@ -10,8 +10,10 @@ mod make;
 mod monitor;
 mod msg;
 pub mod netdev;
+pub mod netfilter;
 mod route;
 mod socket;
+mod stats;
 mod xdp;
 
 use std::os::fd::{AsFd, AsRawFd};
@@ -31,6 +33,7 @@ pub use host_route::{Direct, ROUTE_MTU_MAX, RTPROT_XHOP};
 pub use link::{LinkInfo, XdpAttached};
 pub use monitor::{Change, Monitor};
 pub use route::Route;
+pub use stats::LinkStats;
 
 /// `NETNSA_*` (include/uapi/linux/net_namespace.h)
 const NETNSA_NSID: u16 = 1;

@@ -1,0 +1,416 @@
+//! From what was seen to what is wrong: no call to the kernel is made here.
+//!
+//! What the records and the kernel say of a container comes first: it tells a cause without a packet. Then what
+//! became of the probes. A loss that something found before explains is no finding of its own.
+
+use xhop_asm::blocks::count::Verdict;
+
+use super::account::Account;
+use super::cause::{Cause, Finding};
+use super::kernel::Kernel;
+use super::probe::{Kind, Probe};
+use super::side::{Joined, Side, Stranger};
+use super::standing::standing;
+use crate::plan::way::{ChecksumWay, Datapath, Spot};
+
+/// How redirects fail, as the kernel says.
+const ENXIO: i32 = -6;
+const EINVAL: i32 = -22;
+const EMSGSIZE: i32 = -90;
+const EOPNOTSUPP: i32 = -95;
+
+/// All that was seen of a path.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Seen {
+    /// The two containers.
+    pub sides: [Side; 2],
+    /// From the first to the second, and back.
+    pub ways: [Way; 2],
+    /// What iptables has to say of what passes the bridge, if it sees it: of IPv4, and of IPv6.
+    pub br_netfilter: [Option<String>; 2],
+}
+
+/// What was seen of one direction.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Way {
+    /// How far each probe got.
+    pub probes: Vec<Probe>,
+    /// What was counted meanwhile.
+    pub account: Account,
+}
+
+/// What is wrong, the most telling first.
+pub fn diagnose(kernel: &Kernel, seen: Option<&Seen>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if !kernel.joins() {
+        let found = "neither tc nor native is told to work here";
+        let remedy = "see the rows above: a feature that is lacking, or the right to try it (run it as root)";
+        findings.push(Finding::new(Cause::KernelLacks, "this kernel", found, remedy));
+    }
+    let Some(seen) = seen else { return findings };
+    let [a, b] = &seen.sides;
+    findings.extend(standing(a, b));
+    findings.extend(standing(b, a));
+    let [there, back] = &seen.ways;
+    for (from, to, way, other) in [(a, b, there, back), (b, a, back, there)] {
+        let direction = Direction { from, to, way, other, br_netfilter: &seen.br_netfilter };
+        for found in direction.findings(&findings) {
+            let known = |known: &Finding| known.cause == found.cause && known.on == found.on;
+            if !findings.iter().any(known) {
+                findings.push(found);
+            }
+        }
+    }
+    findings
+}
+
+/// One direction.
+struct Direction<'a> {
+    from: &'a Side,
+    to: &'a Side,
+    way: &'a Way,
+    /// The other one.
+    other: &'a Way,
+    br_netfilter: &'a [Option<String>; 2],
+}
+
+/// Where a probe was last seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Place {
+    /// It is still in the sender.
+    Sender,
+    /// It left the sender's interface, and did not come in at the host's end.
+    Veth,
+    /// The program has redirected it.
+    Hop,
+    /// The stack had it from the host's end, to bring it to the bridge.
+    Bridge,
+    /// The bridge sent it out to the receiver's veth.
+    LastVeth,
+    /// It is in the receiver.
+    Receiver,
+}
+
+impl Direction<'_> {
+    fn findings(&self, known: &[Finding]) -> Vec<Finding> {
+        let lost: Vec<&Probe> = self.lost().collect();
+        let mut findings: Vec<Finding> = self.verdicts(known);
+        if lost.is_empty() && findings.is_empty() {
+            findings.extend(self.by_bridge(known));
+        }
+        let explained = known.iter().chain(&findings).any(|finding| finding.cause.loses());
+        for probe in lost {
+            let found = self.cause(probe);
+            let vague = matches!(
+                found.cause,
+                Cause::Lost | Cause::NotSent | Cause::BridgeDrops | Cause::NotTaken
+            );
+            // The same is lost by IPv6 as by IPv4: once is enough.
+            let told = |f: &Finding| f.cause == found.cause && f.on == found.on;
+            if !(vague && explained || findings.iter().any(told)) {
+                findings.push(found);
+            }
+        }
+        findings
+    }
+
+    /// Those of which not all has come, where something else than the way back can be the reason.
+    fn lost(&self) -> impl Iterator<Item = &Probe> {
+        self.way.probes.iter().filter(|probe| {
+            // What a kernel does not segment late, it refuses.
+            let refused = probe.refused.is_some() && probe.kind == Kind::Segments;
+            let unanswered = probe.kind == Kind::Echo
+                && probe.arrived >= probe.sent.max(1)
+                && self.other.probes.iter().any(|back| back.taken < back.sent);
+            !refused && !unanswered && probe.taken < probe.sent.max(1)
+        })
+    }
+
+    fn account(&self) -> &Account {
+        &self.way.account
+    }
+
+    fn name(&self) -> String {
+        format!("{} to {}", self.from.name, self.to.name)
+    }
+
+    /// What the program has counted of the probes tells a cause.
+    fn verdicts(&self, known: &[Finding]) -> Vec<Finding> {
+        let spoofed = self.account().of(Verdict::Spoofed);
+        let stale = self.account().of(Verdict::Stale);
+        let on = &self.from.name;
+        let has = |cause, on: &str| known.iter().any(|f| f.cause == cause && f.on == on);
+        // Where the tables lead a sender's address astray, it is not the sender's own for the program.
+        let either = [on, &self.to.name].into_iter().any(|on| has(Cause::StaleEntry, on));
+        let mut findings = Vec::new();
+        if spoofed > 0 && !either && !has(Cause::SourceVerification, on) {
+            let found = format!("{spoofed} packets counted as spoofed while probes were sent");
+            findings.push(Finding::new(
+                Cause::SourceVerification,
+                on,
+                found,
+                up(self.from, self.to),
+            ));
+        }
+        if stale > 0 && !either {
+            let found = format!("{stale} packets counted as stale while probes were sent");
+            let on = &self.to.name;
+            findings.push(Finding::new(Cause::StaleEntry, on, found, up(self.from, self.to)));
+        }
+        findings
+    }
+
+    /// All has come, but not by the direct way.
+    fn by_bridge(&self, known: &[Finding]) -> Option<Finding> {
+        let both = self.from.joined.is_some() && self.to.joined.is_some();
+        let bridged = self.way.probes.iter().find(|probe| probe.by_bridge > 0);
+        let bridged = bridged.filter(|_| both && known.is_empty())?;
+        let found = format!("{}: seen where the bridge sends it out", shown(bridged));
+        let remedy = format!(
+            "look by which way the sender sends: `{}ip route get {}`",
+            self.from.inside_at,
+            address(self.to, bridged)
+        );
+        Some(Finding::new(Cause::ByBridge, self.name(), found, remedy))
+    }
+
+    /// Where it was last seen.
+    fn place(&self, probe: &Probe) -> Place {
+        let runs = self.from.joined.as_ref().filter(|joined| joined.is_attached());
+        let by_tc = runs.is_none_or(|joined| joined.member.on_host().1 == Spot::Ingress);
+        let forwarded = self.account().of(Verdict::Forwarded) > 0;
+        match () {
+            () if probe.left < probe.sent.max(1) => Place::Sender,
+            () if probe.arrived >= probe.left => Place::Receiver,
+            () if probe.by_bridge >= probe.left => Place::LastVeth,
+            // Before tc all comes by; XDP has what does not.
+            () if by_tc && probe.at_host < probe.left => Place::Veth,
+            () if runs.is_none() || !forwarded => Place::Bridge,
+            () if !by_tc && probe.at_host >= probe.left => Place::Bridge,
+            () => Place::Hop,
+        }
+    }
+
+    /// The one cause of a loss.
+    fn cause(&self, probe: &Probe) -> Finding {
+        let (from, to) = (&self.from.attachment, &self.to.attachment);
+        let small = |other: &&Probe| other.ip == probe.ip && other.kind == Kind::Datagram;
+        let small_come =
+            self.way.probes.iter().find(small).is_some_and(|small| small.taken == small.sent);
+        let is_large = small_come && matches!(probe.kind, Kind::Full | Kind::Segments);
+        let mut on_host = self.from.strangers_on(&from.host);
+        let mut inside = self.to.strangers_on(&to.inside);
+        match self.place(probe) {
+            Place::Sender => self.not_sent(probe),
+            Place::Receiver if probe.wrong_sums > 0 => self.bad_sums(probe),
+            Place::Receiver => match inside.find(|stranger| !stranger.is_xdp) {
+                Some(stranger) => self.foreign(stranger, self.to, probe),
+                None => self.not_taken(probe),
+            },
+            Place::LastVeth => match inside.find(|stranger| stranger.is_xdp) {
+                Some(stranger) => self.foreign(stranger, self.to, probe),
+                None => self.lost_at(probe, "between the bridge and the receiver's interface"),
+            },
+            Place::Veth => match on_host.find(|stranger| stranger.is_xdp) {
+                Some(stranger) => self.foreign(stranger, self.from, probe),
+                None if is_large => self.beyond(probe, self.from),
+                None => self.lost_at(probe, "between the sender's interface and the host's end"),
+            },
+            Place::Bridge => match (self.filtered(probe), on_host.next()) {
+                (Some(why), _) => self.filtered_out(probe, why),
+                (None, Some(stranger)) => self.foreign(stranger, self.from, probe),
+                (None, None) => self.bridge_drops(probe),
+            },
+            Place::Hop => match inside.find(|stranger| stranger.is_xdp) {
+                _ if self.account().failed(ENXIO) || self.account().failed(EOPNOTSUPP) => {
+                    self.not_ready(probe)
+                }
+                _ if self.account().failed(EINVAL) => self.stale(probe),
+                _ if self.account().failed(EMSGSIZE) || is_large => self.beyond(probe, self.to),
+                Some(stranger) => self.foreign(stranger, self.to, probe),
+                None => match self.to.strangers_on(&to.host).next() {
+                    Some(stranger) => self.foreign(stranger, self.to, probe),
+                    None => self.lost_at(probe, "after our program had redirected it"),
+                },
+            },
+        }
+    }
+
+    fn filtered(&self, probe: &Probe) -> Option<&str> {
+        let [v4, v6] = self.br_netfilter;
+        if probe.ip == 4 { v4.as_deref() } else { v6.as_deref() }
+    }
+
+    fn not_sent(&self, probe: &Probe) -> Finding {
+        // Without an answer of the neighbour nothing leaves; who drops all drops that too.
+        let sides = [self.to, self.from].into_iter();
+        let on_way =
+            sides.flat_map(|side| side.strangers.iter().map(move |one| (one, side))).next();
+        if let (Some((stranger, side)), None) = (on_way, &probe.refused) {
+            let found = format!("{}; no neighbour answers, so that nothing leaves", stranger.what);
+            return foreign(stranger, side, found);
+        }
+        let why = probe.refused.clone().unwrap_or("the stack has taken it".into());
+        let found = format!("{}: {} of {} left: {why}", shown(probe), probe.left, probe.sent);
+        let remedy = format!(
+            "look for a route, a neighbour and a firewall in it: `{}ip route get {}`",
+            self.from.inside_at,
+            address(self.to, probe)
+        );
+        Finding::new(Cause::NotSent, &self.from.name, found, remedy)
+    }
+
+    fn bad_sums(&self, probe: &Probe) -> Finding {
+        let found = format!(
+            "{}: {} of {} arrived with a wrong sum",
+            shown(probe),
+            probe.wrong_sums,
+            probe.arrived
+        );
+        let none = |joined: &Joined| joined.member.checksum == Some(ChecksumWay::None);
+        let asked = self.from.joined.as_ref().is_some_and(none);
+        let complete = if asked { " --checksum complete" } else { "" };
+        let remedy = format!("{}{complete}", up(self.from, self.to));
+        Finding::new(Cause::BadChecksums, self.name(), found, remedy)
+    }
+
+    fn foreign(&self, stranger: &Stranger, side: &Side, probe: &Probe) -> Finding {
+        let found = format!("{}; {} is lost there", stranger.what, shown(probe));
+        foreign(stranger, side, found)
+    }
+
+    fn not_taken(&self, probe: &Probe) -> Finding {
+        let found = format!("{}: arrived whole, and was not taken", shown(probe));
+        let remedy =
+            format!("look for a firewall in the receiver: `{}nft list ruleset`", self.to.inside_at);
+        Finding::new(Cause::NotTaken, &self.to.name, found, remedy)
+    }
+
+    fn beyond(&self, probe: &Probe, side: &Side) -> Finding {
+        let attachment = &side.attachment;
+        let found = format!(
+            "{} is lost at {}, whose MTU is {}; smaller ones are not",
+            shown(probe),
+            attachment.host,
+            attachment.host_link.mtu
+        );
+        let on = attachment.host.name.clone();
+        let remedy = match side.joined.is_some() {
+            true => up(self.from, self.to),
+            false => {
+                format!("`{}ip link set {on} mtu {}`", side.host_at, attachment.inside_link.mtu)
+            }
+        };
+        Finding::new(Cause::BeyondMtu, on, found, remedy)
+    }
+
+    fn filtered_out(&self, probe: &Probe, why: &str) -> Finding {
+        let (iptables, call) = match probe.ip {
+            4 => ("iptables", "bridge-nf-call-iptables"),
+            _ => ("ip6tables", "bridge-nf-call-ip6tables"),
+        };
+        let bridge = bridge(self.from);
+        let found =
+            format!("{call} is 1, {why}, and {} does not get through {bridge}", shown(probe));
+        let remedy = format!(
+            "`{}{iptables} -I FORWARD -i {bridge} -o {bridge} -j ACCEPT`, or join the two",
+            self.from.host_at
+        );
+        Finding::new(Cause::BrNetfilter, bridge, found, remedy)
+    }
+
+    fn bridge_drops(&self, probe: &Probe) -> Finding {
+        let bridge = bridge(self.from);
+        let found = format!("{} came in, and did not go out", shown(probe));
+        let remedy = format!(
+            "look at the bridge's rules and its ports: `{0}ebtables -L`, `{0}nft list ruleset`, `{0}bridge -d link`",
+            self.from.host_at
+        );
+        Finding::new(Cause::BridgeDrops, bridge, found, remedy)
+    }
+
+    fn not_ready(&self, probe: &Probe) -> Finding {
+        let found = format!("{}: {}", shown(probe), self.failures());
+        not_ready(self.to, found)
+    }
+
+    fn stale(&self, probe: &Probe) -> Finding {
+        let found = format!("{}: {}", shown(probe), self.failures());
+        Finding::new(Cause::StaleEntry, &self.to.name, found, up(self.from, self.to))
+    }
+
+    fn failures(&self) -> String {
+        let told = self.account().failures.iter();
+        let told =
+            told.map(|f| format!("{} redirects failed (err {}, {})", f.times, f.err, f.name));
+        told.collect::<Vec<_>>().join(", ")
+    }
+
+    fn lost_at(&self, probe: &Probe, place: &str) -> Finding {
+        let drops = self.account().driver.iter();
+        let drops: Vec<String> =
+            drops.map(|c| format!("{} of {} rose by {}", c.counter, c.at, c.rise)).collect();
+        let drops = match drops.is_empty() {
+            true => "no counter of a driver has risen".into(),
+            false => drops.join(", "),
+        };
+        let found = format!("{} is lost {place}: {drops}", shown(probe));
+        let remedy = "report it with `xhop doctor --json` and `uname -r`; `perf trace -e skb:kfree_skb` shows where the kernel drops it";
+        Finding::new(Cause::Lost, self.name(), found, remedy)
+    }
+}
+
+/// A probe, for people.
+fn shown(probe: &Probe) -> String {
+    format!("IPv{} {} of {} bytes", probe.ip, probe.kind.name(), probe.bytes)
+}
+
+fn address(side: &Side, probe: &Probe) -> String {
+    let family = |ip: &&std::net::IpAddr| ip.is_ipv4() == (probe.ip == 4);
+    let found = side.attachment.addresses.iter().find(family);
+    found.map_or("ADDRESS".into(), ToString::to_string)
+}
+
+fn bridge(side: &Side) -> String {
+    side.attachment
+        .bridge
+        .as_ref()
+        .map_or("no bridge".into(), |bridge| bridge.interface.name.clone())
+}
+
+/// The command that joins them, or sets again what it once set.
+pub fn up(one: &Side, other: &Side) -> String {
+    format!("`xhop up {} {}`", one.name, other.name)
+}
+
+/// A program that is not ours, in the way.
+pub fn foreign(stranger: &Stranger, side: &Side, found: String) -> Finding {
+    let at = &stranger.at;
+    let inside = *at == side.attachment.inside;
+    let on = if inside { format!("{at} of {}", side.name) } else { at.to_string() };
+    let enter = if inside { &side.inside_at } else { &side.host_at };
+    let remedy =
+        format!("find out whose it is, and have it detached: `{enter}bpftool net show dev {at}`");
+    Finding::new(Cause::ForeignProgram, on, found, remedy)
+}
+
+/// Why a container's end does not take frames.
+pub fn not_ready(side: &Side, found: String) -> Finding {
+    let gro = side.joined.as_ref().and_then(|joined| joined.gro);
+    let (at, end) = (&side.inside_at, &side.attachment.inside);
+    let on = &side.name;
+    match gro {
+        Some(true) => {
+            let remedy = format!(
+                "`{at}ethtool -K {end} gro off`, then `{at}ethtool -K {end} gro on`, while it is up"
+            );
+            Finding::new(Cause::GroWhileDown, on, found, remedy)
+        }
+        _ => Finding::new(Cause::PeerNotReady, on, found, format!("`{at}ethtool -K {end} gro on`")),
+    }
+}
+
+/// Whether it is joined by XDP.
+pub fn by_xdp(joined: &Joined) -> bool {
+    joined.member.datapath != Datapath::Tc
+}

@@ -1,0 +1,153 @@
+//! Taps: the frames with a mark that an interface receives and sends (packet(7)).
+//!
+//! What is received is seen before traffic control and after XDP; what is sent, when the stack hands it to the
+//! driver. What a program redirects does not come by.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::errno::Errno;
+
+use super::socket::{bind_packet, open, set_option, unspecified};
+use crate::{Error, Result};
+
+/// The longest frame: 64 KiB of IP, its Ethernet header, and some.
+const ROOM: usize = (1 << 16) + 64;
+/// Where the mark stands in a frame: after an Ethernet header, one of IP without options, and 8 bytes of
+/// UDP or ICMP.
+pub const MARK_AT: [u32; 2] = [14 + 20 + 8, 14 + 40 + 8];
+
+/// Instructions of classic BPF (include/uapi/linux/bpf_common.h): load a big-endian word, compare, return.
+const LD_W_ABS: u16 = 0x20;
+const JEQ_K: u16 = 0x15;
+const RET_K: u16 = 0x06;
+
+/// A frame that came by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// From its Ethernet header on.
+    pub bytes: Vec<u8>,
+    /// The interface sends it.
+    pub outgoing: bool,
+    /// The kernel knows that its checksum is still to be made, by a device: it is not to be looked at.
+    pub unfinished: bool,
+}
+
+/// A socket that gets them.
+#[derive(Debug)]
+pub struct Tap {
+    socket: OwnedFd,
+}
+
+impl Tap {
+    /// On an interface of the calling thread's namespace, from now on: those with this word at [`MARK_AT`].
+    pub fn on(ifindex: u32, mark: u32) -> Result<Self> {
+        // Opened for no protocol: nothing comes before it is bound.
+        let socket = open(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0, "packet")?;
+        only_marked(&socket, mark)?;
+        let auxdata = (libc::SOL_PACKET, libc::PACKET_AUXDATA);
+        set_option(&socket, auxdata, "PACKET_AUXDATA", 1)?;
+        bind_packet(&socket, ifindex)?;
+        Ok(Self { socket })
+    }
+
+    /// Those since the last call, of which the socket had room for some hundred.
+    pub fn take(&self) -> Result<Vec<Frame>> {
+        let mut buf = vec![0; ROOM];
+        let mut frames = Vec::new();
+        while let Some(frame) = self.next(&mut buf)? {
+            frames.push(frame);
+        }
+        Ok(frames)
+    }
+
+    fn next(&self, buf: &mut [u8]) -> Result<Option<Frame>> {
+        let mut from = unspecified();
+        // Aligned as control messages are.
+        let mut control = [0u64; 16];
+        let mut piece = libc::iovec { iov_base: buf.as_mut_ptr().cast(), iov_len: buf.len() };
+        // SAFETY: numbers and null addresses, for which zero is a valid value.
+        let mut message: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        message.msg_name = (&raw mut from).cast();
+        message.msg_namelen = size_of_val(&from) as libc::socklen_t;
+        message.msg_iov = &raw mut piece;
+        message.msg_iovlen = 1;
+        message.msg_control = control.as_mut_ptr().cast();
+        message.msg_controllen = size_of_val(&control) as _;
+        // SAFETY: name, buffer and control are writable, and as long as the message says.
+        let got = unsafe { libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0) };
+        let len = match Errno::result(got) {
+            Ok(len) => len as usize,
+            Err(Errno::EAGAIN) => return Ok(None),
+            // Told once, of an interface that is or was down; what came before is still to be had.
+            Err(Errno::ENETDOWN) => return self.next(buf),
+            Err(errno) => return Err(Error::sys("recvmsg", "packet socket")(errno)),
+        };
+        let unfinished = status(&message) & libc::TP_STATUS_CSUMNOTREADY != 0;
+        let outgoing = from.sll_pkttype == libc::PACKET_OUTGOING;
+        let bytes = buf.get(..len).unwrap_or_default().to_vec();
+        Ok(Some(Frame { bytes, outgoing, unfinished }))
+    }
+}
+
+/// `tp_status` of the message's `PACKET_AUXDATA`.
+fn status(message: &libc::msghdr) -> u32 {
+    // SAFETY: the kernel has filled in the control messages, of which there is at most this one, and says how
+    // long they are.
+    unsafe {
+        let header = libc::CMSG_FIRSTHDR(message);
+        let is_it = !header.is_null()
+            && (*header).cmsg_level == libc::SOL_PACKET
+            && (*header).cmsg_type == libc::PACKET_AUXDATA;
+        match is_it {
+            true => libc::CMSG_DATA(header).cast::<u32>().read_unaligned(),
+            false => 0,
+        }
+    }
+}
+
+/// Lets nothing else in: what a busy interface sends would fill the socket.
+fn only_marked(socket: &OwnedFd, mark: u32) -> Result<()> {
+    let word = |k| libc::sock_filter { code: LD_W_ABS, jt: 0, jf: 0, k };
+    let found = |jt, jf| libc::sock_filter { code: JEQ_K, jt, jf, k: mark };
+    let leave = |k| libc::sock_filter { code: RET_K, jt: 0, jf: 0, k };
+    let [first, second] = MARK_AT;
+    // A frame that is too short for the word is not let in.
+    let mut code = [word(first), found(2, 0), word(second), found(0, 1), leave(u32::MAX), leave(0)];
+    let filter = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
+    set_option(socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), "SO_ATTACH_FILTER", filter)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::netlink::Rtnl;
+    use crate::sys::netns::Netns;
+    use crate::sys::testing::{in_new_netns, privileged};
+    use std::net::UdpSocket;
+
+    #[test]
+    fn what_is_marked_comes_by() {
+        if !privileged("tap::what_is_marked_comes_by") {
+            return;
+        }
+        in_new_netns(|| {
+            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
+            rtnl.set_up(1, true).expect("up");
+            let tap = Tap::on(1, 0x0102_0304).expect("tap");
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
+            let to = socket.local_addr().expect("address");
+            // Another mark, and what is too short for one.
+            for payload in [&b"\x01\x02\x03\x05"[..], b"\x01\x02", b"\x01\x02\x03\x04, the mark"] {
+                socket.send_to(payload, to).expect("sent");
+            }
+            let frames = tap.take().expect("frames");
+            let ways: Vec<bool> = frames.iter().map(|frame| frame.outgoing).collect();
+            assert_eq!(ways, [true, false], "{frames:?}");
+            assert!(frames.iter().all(|frame| frame.bytes.ends_with(b"the mark")));
+            // The loopback leaves sums to the device that it is.
+            assert!(frames.iter().all(|frame| frame.unfinished));
+            assert_eq!(tap.take().expect("frames"), []);
+        });
+    }
+}
