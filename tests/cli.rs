@@ -14,8 +14,8 @@ fn xhop(args: &[&str]) -> Output {
 #[test]
 fn help_is_no_error() {
     let commands = [
-        "up", "down", "status", "audit", "demo", "bench", "programs", "show", "disasm", "lint",
-        "vm",
+        "up", "down", "status", "audit", "doctor", "demo", "bench", "programs", "show", "disasm",
+        "lint", "vm",
     ];
     let done = xhop(&["--help"]);
     let help = String::from_utf8(done.stdout).expect("text");
@@ -33,7 +33,7 @@ fn help_is_no_error() {
 
 #[test]
 fn wrong_usage_is_exit_code_2() {
-    let wrong: [&[&str]; 24] = [
+    let wrong: [&[&str]; 26] = [
         &[],
         &["fly"],
         &["--fly"],
@@ -53,6 +53,8 @@ fn wrong_usage_is_exit_code_2() {
         &["down", "--all", "a"],
         &["status", "a"],
         &["up", "a/b", "c"],
+        &["doctor", "a"],
+        &["doctor", "a", "b", "c"],
         &["bench"],
         &["bench", "a"],
         &["bench", "a", "b", "c"],

@@ -112,6 +112,7 @@ fn what_is_loaded_is_listed() {
                 lab.xhop(&["down", "--all"]).ok();
             }
         }
+        loads.extend(loaded_by(lab, new, &["doctor"]));
         loads.extend(loaded_by(lab, new, &["demo"]));
         loads.extend(loaded_by(lab, new, &["bench", "--frames", "--rounds", "1"]));
         let listed = listed(lab);

@@ -28,6 +28,9 @@ _xhop() {
             xhop,disasm)
                 cmd="xhop__subcmd__disasm"
                 ;;
+            xhop,doctor)
+                cmd="xhop__subcmd__doctor"
+                ;;
             xhop,down)
                 cmd="xhop__subcmd__down"
                 ;;
@@ -67,6 +70,9 @@ _xhop() {
             xhop__subcmd__help,disasm)
                 cmd="xhop__subcmd__help__subcmd__disasm"
                 ;;
+            xhop__subcmd__help,doctor)
+                cmd="xhop__subcmd__help__subcmd__doctor"
+                ;;
             xhop__subcmd__help,down)
                 cmd="xhop__subcmd__help__subcmd__down"
                 ;;
@@ -101,7 +107,7 @@ _xhop() {
 
     case "${cmd}" in
         xhop)
-            opts="-h -V --help --version up down watch status audit demo bench programs show disasm lint vm help"
+            opts="-h -V --help --version up down watch status audit doctor demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -194,6 +200,20 @@ _xhop() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        xhop__subcmd__doctor)
+            opts="-h --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         xhop__subcmd__down)
             opts="-h --all --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -209,7 +229,7 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help)
-            opts="up down watch status audit demo bench programs show disasm lint vm help"
+            opts="up down watch status audit doctor demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -265,6 +285,20 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help__subcmd__disasm)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__help__subcmd__doctor)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

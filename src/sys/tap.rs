@@ -17,10 +17,10 @@ const ROOM: usize = (1 << 16) + 64;
 /// UDP or ICMP.
 pub const MARK_AT: [u32; 2] = [14 + 20 + 8, 14 + 40 + 8];
 
-/// Instructions of classic BPF (include/uapi/linux/bpf_common.h): load a big-endian word, compare, return.
-const LD_W_ABS: u16 = 0x20;
-const JEQ_K: u16 = 0x15;
-const RET_K: u16 = 0x06;
+/// How many are looked at in one go.
+const MOST: usize = 1 << 14;
+/// Bytes of frames that wait to be taken: no filter is given to the kernel, so that a busy interface fills it soon.
+const BUFFER: i32 = 32 << 20;
 
 /// A frame that came by.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -33,6 +33,13 @@ pub struct Frame {
     pub unfinished: bool,
 }
 
+/// The same, with its bytes in a buffer.
+struct Passed {
+    len: usize,
+    outgoing: bool,
+    unfinished: bool,
+}
+
 /// A socket that gets them.
 #[derive(Debug)]
 pub struct Tap {
@@ -40,28 +47,35 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// On an interface of the calling thread's namespace, from now on: those with this word at [`MARK_AT`].
-    pub fn on(ifindex: u32, mark: u32) -> Result<Self> {
+    /// On an interface of the calling thread's namespace, from now on.
+    pub fn on(ifindex: u32) -> Result<Self> {
         // Opened for no protocol: nothing comes before it is bound.
         let socket = open(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_NONBLOCK, 0, "packet")?;
-        only_marked(&socket, mark)?;
+        let buffer = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
+        set_option(&socket, buffer, "SO_RCVBUFFORCE", BUFFER)?;
         let auxdata = (libc::SOL_PACKET, libc::PACKET_AUXDATA);
         set_option(&socket, auxdata, "PACKET_AUXDATA", 1)?;
         bind_packet(&socket, ifindex)?;
         Ok(Self { socket })
     }
 
-    /// Those since the last call, of which the socket had room for some hundred.
-    pub fn take(&self) -> Result<Vec<Frame>> {
+    /// Those since the last call that have this word at [`MARK_AT`], as far as there was room for all that came.
+    pub fn take(&self, mark: u32) -> Result<Vec<Frame>> {
         let mut buf = vec![0; ROOM];
         let mut frames = Vec::new();
-        while let Some(frame) = self.next(&mut buf)? {
-            frames.push(frame);
+        // No more than were there by now: on a busy interface there is no end of them.
+        for _ in 0..MOST {
+            let Some(Passed { len, outgoing, unfinished }) = self.next(&mut buf)? else { break };
+            let bytes = buf.get(..len).unwrap_or_default();
+            let word = |at: u32| bytes.get(at as usize..)?.first_chunk().copied();
+            if MARK_AT.into_iter().any(|at| word(at) == Some(mark.to_be_bytes())) {
+                frames.push(Frame { bytes: bytes.to_vec(), outgoing, unfinished });
+            }
         }
         Ok(frames)
     }
 
-    fn next(&self, buf: &mut [u8]) -> Result<Option<Frame>> {
+    fn next(&self, buf: &mut [u8]) -> Result<Option<Passed>> {
         let mut from = unspecified();
         // Aligned as control messages are.
         let mut control = [0u64; 16];
@@ -85,8 +99,7 @@ impl Tap {
         };
         let unfinished = status(&message) & libc::TP_STATUS_CSUMNOTREADY != 0;
         let outgoing = from.sll_pkttype == libc::PACKET_OUTGOING;
-        let bytes = buf.get(..len).unwrap_or_default().to_vec();
-        Ok(Some(Frame { bytes, outgoing, unfinished }))
+        Ok(Some(Passed { len, outgoing, unfinished }))
     }
 }
 
@@ -106,18 +119,6 @@ fn status(message: &libc::msghdr) -> u32 {
     }
 }
 
-/// Lets nothing else in: what a busy interface sends would fill the socket.
-fn only_marked(socket: &OwnedFd, mark: u32) -> Result<()> {
-    let word = |k| libc::sock_filter { code: LD_W_ABS, jt: 0, jf: 0, k };
-    let found = |jt, jf| libc::sock_filter { code: JEQ_K, jt, jf, k: mark };
-    let leave = |k| libc::sock_filter { code: RET_K, jt: 0, jf: 0, k };
-    let [first, second] = MARK_AT;
-    // A frame that is too short for the word is not let in.
-    let mut code = [word(first), found(2, 0), word(second), found(0, 1), leave(u32::MAX), leave(0)];
-    let filter = libc::sock_fprog { len: code.len() as u16, filter: code.as_mut_ptr() };
-    set_option(socket, (libc::SOL_SOCKET, libc::SO_ATTACH_FILTER), "SO_ATTACH_FILTER", filter)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,20 +135,20 @@ mod tests {
         in_new_netns(|| {
             let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
             rtnl.set_up(1, true).expect("up");
-            let tap = Tap::on(1, 0x0102_0304).expect("tap");
+            let tap = Tap::on(1).expect("tap");
             let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
             let to = socket.local_addr().expect("address");
             // Another mark, and what is too short for one.
             for payload in [&b"\x01\x02\x03\x05"[..], b"\x01\x02", b"\x01\x02\x03\x04, the mark"] {
                 socket.send_to(payload, to).expect("sent");
             }
-            let frames = tap.take().expect("frames");
+            let frames = tap.take(0x0102_0304).expect("frames");
             let ways: Vec<bool> = frames.iter().map(|frame| frame.outgoing).collect();
             assert_eq!(ways, [true, false], "{frames:?}");
             assert!(frames.iter().all(|frame| frame.bytes.ends_with(b"the mark")));
             // The loopback leaves sums to the device that it is.
             assert!(frames.iter().all(|frame| frame.unfinished));
-            assert_eq!(tap.take().expect("frames"), []);
+            assert_eq!(tap.take(0x0102_0304).expect("frames"), []);
         });
     }
 }

@@ -18,12 +18,14 @@ use crate::sys::tracing::Tracing;
 pub struct Account {
     /// Sent by the sender's interface.
     pub sent: u64,
-    /// Not taken by the host's end, which was to receive them.
+    /// To be sent by it besides, and not taken by the host's end.
     pub refused: u64,
     /// What our program at the host's end said of them; empty if it is not joined.
     pub verdicts: Vec<Counted>,
-    /// Sent, and neither refused nor seen by our program. On a busy interface what came in between the two looks.
+    /// Sent, and not seen by our program. On a busy interface what came between the two looks.
     pub unaccounted: i64,
+    /// Seen by it, and dropped by the driver of the host's end: redirects that it could not do.
+    pub dropped: u64,
     /// Counters of the drivers that have risen: `ethtool -S` of both ends of both veths.
     pub driver: Vec<DriverCounter>,
     /// Redirects that failed, as the kernel's tracepoints of XDP tell.
@@ -88,8 +90,8 @@ pub struct Counting<'a> {
 /// All counters at one time.
 #[derive(Default)]
 struct Snapshot {
-    sent: LinkStats,
-    refused: u64,
+    sender: LinkStats,
+    host: LinkStats,
     verdicts: Vec<(Verdict, u64)>,
     driver: Vec<(String, String, u64)>,
 }
@@ -114,19 +116,21 @@ impl<'a> Counting<'a> {
                 packets: after.wrapping_sub(*before),
             })
             .collect();
-        let sent = after.sent.tx_packets.wrapping_sub(before.sent.tx_packets);
-        let refused = after.refused.wrapping_sub(before.refused);
+        let rise = |of: fn(&Snapshot) -> u64| of(&after).wrapping_sub(of(&before));
+        let sent = rise(|at| at.sender.tx_packets);
+        let refused = rise(|at| at.sender.tx_dropped);
+        let dropped = rise(|at| at.host.rx_dropped);
         let seen: u64 = verdicts.iter().map(|counted| counted.packets).sum();
         let unaccounted = match verdicts.is_empty() {
             true => 0,
-            false => (sent as i64).wrapping_sub(seen as i64).wrapping_sub(refused as i64),
+            false => (sent as i64).wrapping_sub(seen as i64),
         };
         let (failures, untold) = match tracing.and_then(|tracing| tracing.failures()) {
             Ok(failures) => (ours(&failures, &route), None),
             Err(error) => (Vec::new(), Some(super::answer::why(&error))),
         };
         let driver = risen(before.driver, after.driver);
-        Ok(Account { sent, refused, verdicts, unaccounted, driver, failures, untold })
+        Ok(Account { sent, refused, verdicts, unaccounted, dropped, driver, failures, untold })
     }
 }
 
@@ -156,11 +160,11 @@ fn look(route: &Route, member: Option<&Member>) -> Result<Snapshot> {
     let counted = |member: &Member| -> Result<Vec<(Verdict, u64)>> {
         VERDICTS.into_iter().map(|verdict| Ok((verdict, packets(member, verdict)?))).collect()
     };
-    let sent = stats(route.from_netns, &from.inside)?;
+    let sender = stats(route.from_netns, &from.inside)?;
     // They may be gone.
     let verdicts = member.map_or(Vec::new(), |member| counted(member).unwrap_or_default());
-    let refused = stats(route.from_host, &from.host)?.rx_dropped;
-    Ok(Snapshot { sent, refused, verdicts, driver })
+    let host = stats(route.from_host, &from.host)?;
+    Ok(Snapshot { sender, host, verdicts, driver })
 }
 
 /// The counters of drivers that tell of XDP or of drops, and have risen.

@@ -79,7 +79,7 @@ impl Cause {
                 "it sends from an address that is another joined container's: such packets are not forwarded"
             }
             Self::PeerNotReady => {
-                "a redirect to it is dropped without a word (err -6): neither GRO nor an XDP program makes its end poll"
+                "a redirect to it is dropped without a word (err -6, from kernel 6.3 on -95): neither GRO nor an XDP program makes its end poll"
             }
             Self::GroWhileDown => {
                 "GRO was switched on while the interface was down, which kernels before 6.6 forget to say: redirects to it fail"

@@ -47,115 +47,178 @@ impl Kernel {
     }
 }
 
+/// What was tried until now.
+#[derive(Default)]
+struct Tried(Vec<Row>);
+
+impl Tried {
+    fn tell(
+        &mut self,
+        feature: &'static str,
+        answer: Answer,
+        for_what: &'static str,
+        without: &'static str,
+    ) -> Answer {
+        self.0.push(Row { feature, answer: answer.clone(), for_what, without });
+        answer
+    }
+}
+
 /// Tries them all.
 pub fn try_all() -> Kernel {
-    let mut rows = Vec::new();
-    let mut tell = |feature, answer: Answer, for_what, without| {
-        rows.push(Row { feature, answer: answer.clone(), for_what, without });
-        answer
-    };
-    let everything = "everything";
-
-    let maps = [endpoint::endpoints(Family::V4), endpoint::endpoints(Family::V6), count::stats()];
-    let made: Result<Vec<Map>> = maps.iter().map(Map::create).collect();
-    let maps =
-        tell("hash and per-CPU maps", Answer::of(&made), everything, "nothing can be joined");
-    let ports = Answer::of(&Map::create(&endpoint::ports()));
-    let ports = tell("devmap by hash", ports, everything, "nothing can be joined");
-    let pins = tell("BPF file system", file_system(), everything, "nothing outlives `xhop up`");
-
-    let load = |shipped: Shipped| -> Result<Prog> {
-        let program = shipped.program().map_err(crate::Error::Assemble)?;
-        let maps: Vec<Map> = program.maps().iter().map(Map::create).collect::<Result<_>>()?;
-        Prog::load(shipped, &maps.iter().collect::<Vec<_>>())
-    };
-    let forward = load(Shipped::Forward(Checksum::Complete));
-    let (frags, peer) = (load(Shipped::ForwardFrags), load(Shipped::Peer));
-    let (pass, trust) = (load(Shipped::Pass), load(Shipped::Trust));
-    let xdp = tell("XDP", Answer::of(&forward), "native", "use `--datapath tc`");
-    let pieces = "XDP in several pieces (frags)";
-    let pieces = tell(pieces, Answer::of(&frags), "generic", "use `--datapath tc`");
-    let redirect_peer =
-        tell("bpf_redirect_peer", Answer::of(&peer), "tc", "use `--datapath native`");
-    let level = "use `--checksum complete`";
-    tell("bpf_csum_level", Answer::of(&trust), "--checksum trust", level);
-
-    let any = forward.as_ref().or(peer.as_ref()).or(pass.as_ref());
-    let info = any.map_err(why).and_then(|prog| prog.info().map_err(|error| why(&error)));
-    let of = |asked: std::result::Result<bool, String>, no: &str| match asked {
-        Ok(is_so) => Answer::yes_if(is_so, no),
-        Err(why) => Answer::Unknown(why),
-    };
-    let jited =
-        of(info.map(|info| info.jited), "programs are interpreted: net.core.bpf_jit_enable is 0");
-    tell("JIT", jited, "speed", "programs run, and take several times as long");
-    let by_index = of(
-        any.map_err(why).map(|prog| prog.map_refs() == Some(MapRefs::Index)),
-        "the kernel does not take fd_array",
-    );
-    let patched = "maps are patched into the bytes when they are loaded";
-    tell("maps by index", by_index, "the very bytes that are listed", patched);
-    let comments = of(
-        any.map_err(why).map(|prog| prog.btf_refused().is_none()),
-        "the kernel does not take our BTF",
-    );
-    let dumb = "`bpftool prog dump` shows no comments and no source lines";
-    tell("BTF", comments, "comments in the kernel's listings", dumb);
-
+    let mut tried = Tried::default();
+    let base = state(&mut tried);
+    let programs = Programs::load();
+    let [tc, native, generic] = programs.tell(&mut tried);
+    programs.tell_forms(&mut tried);
     let stand = Stand::new();
-    let on = |tried: &dyn Fn(&Stand) -> Result<()>| match &stand {
-        Ok(stand) => Answer::of(&tried(stand)),
-        Err(error) => Answer::Unknown(why(error)),
-    };
-    // What has not been loaded can't be attached, and the row before has said why.
-    let with = |prog: &Result<Prog>, tried: &dyn Fn(&Stand, &Prog) -> Result<()>| match prog {
-        Ok(prog) => on(&|stand| tried(stand, prog)),
-        Err(_) => Answer::Unknown("its program could not be loaded".into()),
-    };
-    let netlink = "use `--attach netlink`";
-    let native_link = with(&pass, &|stand, prog| stand.link(prog, XdpMode::Native));
-    let native_link = tell("native XDP by link", native_link, "native", netlink);
-    let native = with(&pass, &|stand, prog| stand.netlink(prog, XdpMode::Native));
-    let native = tell("native XDP by netlink", native, "native, --attach netlink", "use a link");
-    let generic_link = with(&frags, &|stand, prog| stand.link(prog, XdpMode::Generic));
-    let generic_link = tell("generic XDP by link", generic_link, "generic", netlink);
-    let generic = with(&frags, &|stand, prog| stand.netlink(prog, XdpMode::Generic));
-    let generic =
-        tell("generic XDP by netlink", generic, "generic, --attach netlink", "use a link");
-    let tcx = with(&peer, &|stand, prog| stand.tcx(prog));
-    let tcx = tell("tc by link (tcx)", tcx, "tc, --checksum trust", "attached by netlink");
-    let clsact = with(&peer, &|stand, prog| stand.clsact(prog));
-    let clsact = tell("tc by netlink (clsact)", clsact, "tc, --attach netlink", "use a link");
-
-    let gro = match &stand {
-        Ok(stand) => stand.gro(),
-        Err(error) => Answer::Unknown(why(error)),
-    };
-    tell("GRO for veth", gro, "native", "a program on the container's end makes it poll: slower");
-    let readiness = on(&|stand| stand.tells_readiness());
-    let untold = "whether a veth takes redirected frames is seen only by probes";
-    tell("XDP features told (netdev)", readiness, "native", untold);
-    let big = on(&|stand| stand.big_tcp());
-    tell("BIG TCP over IPv4", big, "--big-tcp", "TCP over IPv4 sends at most 64 KiB at once");
-    let live = with(&pass, &|stand, prog| stand.live_frames(prog));
-    tell("test runs with live frames", live, "bench --frames", "bench --frames is refused");
-    let told = Answer::of(&Tracing::begin());
-    let untold = "why a redirect fails is not told by the kernel";
-    tell("tracepoints of XDP", told, "doctor", untold);
-
-    let base = [&maps, &ports, &pins];
-    let datapath = |feature, parts: &[&Answer], attach: &[&Answer], for_what, without| {
-        let attach = Answer::any(attach);
-        let parts: Vec<&Answer> = base.into_iter().chain(parts.iter().copied()).collect();
-        let answer = Answer::all(&[&parts[..], &[&attach]].concat());
+    let [on_tc, on_native, on_generic] = attaching(&programs, &stand, &mut tried);
+    around(&programs, &stand, &mut tried);
+    let datapath = |feature, program: &Answer, attach: &Answer, for_what, without| {
+        let answer = Answer::all(&[&base, program, attach]);
         Row { feature, answer, for_what, without }
     };
     let datapaths = vec![
-        datapath("tc", &[&redirect_peer], &[&tcx, &clsact], "what sockets send", "use native"),
-        datapath("native", &[&xdp], &[&native_link, &native], "frames from a NIC", "use tc"),
-        datapath("generic", &[&pieces], &[&generic_link, &generic], "to compare", "use tc"),
+        datapath("tc", &tc, &on_tc, "what sockets send", "use native"),
+        datapath("native", &native, &on_native, "frames from a NIC", "use tc"),
+        datapath("generic", &generic, &on_generic, "to compare", "use tc"),
     ];
-    Kernel { features: rows, datapaths }
+    Kernel { features: tried.0, datapaths }
+}
+
+/// What every datapath keeps its state in.
+fn state(tried: &mut Tried) -> Answer {
+    let (everything, nothing) = ("everything", "nothing can be joined");
+    let maps = [endpoint::endpoints(Family::V4), endpoint::endpoints(Family::V6), count::stats()];
+    let made: Result<Vec<Map>> = maps.iter().map(Map::create).collect();
+    let maps = tried.tell("hash and per-CPU maps", Answer::of(&made), everything, nothing);
+    let ports = Answer::of(&Map::create(&endpoint::ports()));
+    let ports = tried.tell("devmap by hash", ports, everything, nothing);
+    let pins = file_system();
+    let pins = tried.tell("BPF file system", pins, everything, "nothing outlives `xhop up`");
+    Answer::all(&[&maps, &ports, &pins])
+}
+
+/// Our programs, loaded and attached to nothing.
+struct Programs {
+    forward: Result<Prog>,
+    frags: Result<Prog>,
+    peer: Result<Prog>,
+    pass: Result<Prog>,
+    trust: Result<Prog>,
+}
+
+impl Programs {
+    fn load() -> Self {
+        let load = |shipped: Shipped| -> Result<Prog> {
+            let program = shipped.program().map_err(crate::Error::Assemble)?;
+            let maps: Vec<Map> = program.maps().iter().map(Map::create).collect::<Result<_>>()?;
+            Prog::load(shipped, &maps.iter().collect::<Vec<_>>())
+        };
+        Self {
+            forward: load(Shipped::Forward(Checksum::Complete)),
+            frags: load(Shipped::ForwardFrags),
+            peer: load(Shipped::Peer),
+            pass: load(Shipped::Pass),
+            trust: load(Shipped::Trust),
+        }
+    }
+
+    /// Whether each is taken; of tc, native and generic.
+    fn tell(&self, tried: &mut Tried) -> [Answer; 3] {
+        let (tc, native) = ("use `--datapath tc`", "use `--datapath native`");
+        let xdp = tried.tell("XDP", Answer::of(&self.forward), "native", tc);
+        let pieces = "XDP in several pieces (frags)";
+        let pieces = tried.tell(pieces, Answer::of(&self.frags), "generic", tc);
+        let peer = tried.tell("bpf_redirect_peer", Answer::of(&self.peer), "tc", native);
+        let complete = "use `--checksum complete`";
+        tried.tell("bpf_csum_level", Answer::of(&self.trust), "--checksum trust", complete);
+        [peer, xdp, pieces]
+    }
+
+    /// In which form the kernel has them.
+    fn tell_forms(&self, tried: &mut Tried) {
+        let all = [&self.forward, &self.peer, &self.pass];
+        let any = all.into_iter().find_map(|prog| prog.as_ref().ok());
+        let of = |asked: Option<bool>, no: &str| match asked {
+            Some(is_so) => Answer::yes_if(is_so, no),
+            None => Answer::Unknown("no program could be loaded".into()),
+        };
+        let jited = any.and_then(|prog| Some(prog.info().ok()?.jited));
+        let jited = of(jited, "programs are interpreted: see net.core.bpf_jit_enable");
+        tried.tell("JIT", jited, "speed", "programs run, and take several times as long");
+        // `pass` has none.
+        let with_maps = [&self.forward, &self.peer].into_iter().find_map(|prog| prog.as_ref().ok());
+        let by_index = with_maps.map(|prog| prog.map_refs() == Some(MapRefs::Index));
+        let by_index = of(by_index, "the kernel does not take fd_array");
+        let patched = "maps are patched into the bytes when they are loaded";
+        tried.tell("maps by index", by_index, "the very bytes that are listed", patched);
+        let comments = any.map(|prog| prog.btf_refused().is_none());
+        let comments = of(comments, "the kernel does not take our BTF");
+        let dumb = "`bpftool prog dump` shows no comments and no source lines";
+        tried.tell("BTF", comments, "comments in the kernel's listings", dumb);
+    }
+}
+
+/// What came of something that is tried on a veth.
+fn on(stand: &Result<Stand>, tried: impl FnOnce(&Stand) -> Result<()>) -> Answer {
+    match stand {
+        Ok(stand) => Answer::of(&tried(stand)),
+        Err(error) => Answer::Unknown(why(error)),
+    }
+}
+
+/// The same with a program. What has not been loaded can't be attached, and a row before has said why.
+fn with(
+    prog: &Result<Prog>,
+    stand: &Result<Stand>,
+    tried: impl FnOnce(&Stand, &Prog) -> Result<()>,
+) -> Answer {
+    match prog {
+        Ok(prog) => on(stand, |stand| tried(stand, prog)),
+        Err(_) => Answer::Unknown("its program could not be loaded".into()),
+    }
+}
+
+/// How programs are attached: whether somehow, by tc, native and generic.
+fn attaching(programs: &Programs, stand: &Result<Stand>, tried: &mut Tried) -> [Answer; 3] {
+    let (netlink, link) = ("use `--attach netlink`", "use `--attach link`");
+    let Programs { frags, peer, pass, .. } = programs;
+    let by_link = with(pass, stand, |at, prog| at.link(prog, XdpMode::Native));
+    let by_link = tried.tell("native XDP by link", by_link, "native", netlink);
+    let native = with(pass, stand, |at, prog| at.netlink(prog, XdpMode::Native));
+    let native = tried.tell("native XDP by netlink", native, "native, --attach netlink", link);
+    let native = Answer::any(&[&by_link, &native]);
+    let by_link = with(frags, stand, |at, prog| at.link(prog, XdpMode::Generic));
+    let by_link = tried.tell("generic XDP by link", by_link, "generic", netlink);
+    let generic = with(frags, stand, |at, prog| at.netlink(prog, XdpMode::Generic));
+    let generic = tried.tell("generic XDP by netlink", generic, "generic, --attach netlink", link);
+    let generic = Answer::any(&[&by_link, &generic]);
+    let tcx = with(peer, stand, Stand::tcx);
+    let tcx = tried.tell("tc by link (tcx)", tcx, "tc, --checksum trust", "attached by netlink");
+    let clsact = with(peer, stand, Stand::clsact);
+    let clsact = tried.tell("tc by netlink (clsact)", clsact, "tc, --attach netlink", link);
+    [Answer::any(&[&tcx, &clsact]), native, generic]
+}
+
+/// What else we use.
+fn around(programs: &Programs, stand: &Result<Stand>, tried: &mut Tried) {
+    let gro = match stand {
+        Ok(stand) => stand.gro(),
+        Err(error) => Answer::Unknown(why(error)),
+    };
+    let slower = "a program on the container's end makes it poll: slower";
+    tried.tell("GRO for veth", gro, "native", slower);
+    let readiness = on(stand, Stand::tells_readiness);
+    let untold = "whether a veth takes redirected frames is seen only by probes";
+    tried.tell("XDP features told (netdev)", readiness, "native", untold);
+    let big = on(stand, Stand::big_tcp);
+    tried.tell("BIG TCP over IPv4", big, "--big-tcp", "TCP over IPv4 sends at most 64 KiB at once");
+    let live = with(&programs.pass, stand, Stand::live_frames);
+    tried.tell("test runs with live frames", live, "bench --frames", "bench --frames is refused");
+    let told = Answer::of(&Tracing::begin());
+    let untold = "why a redirect fails is not told by the kernel";
+    tried.tell("tracepoints of XDP", told, "doctor", untold);
 }
 
 /// Whether there is a BPF file system where pins are to be.

@@ -11,6 +11,9 @@ mod probe;
 mod show;
 mod side;
 mod standing;
+#[cfg(test)]
+mod tests;
+mod wording;
 
 use std::rc::Rc;
 
@@ -80,8 +83,13 @@ pub fn run(args: Args) -> Result<()> {
             findings: &findings,
         })?,
         false => {
-            show::kernel(&kernel);
-            seen.iter().for_each(show::path);
+            match &seen {
+                None => show::kernel(&kernel),
+                Some(seen) => {
+                    show::kernel_briefly(&kernel);
+                    show::path(seen);
+                }
+            }
             show::findings(&findings);
         }
     }

@@ -1,5 +1,6 @@
 //! Probes: packets of our own from one container to another, watched at each place that they come by.
 
+use std::cell::RefCell;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use xhop_vm::packet::checksum;
 use super::frame::{Marked, payload, probe_of};
 use crate::container::Attachment;
 use crate::sys::netns::Netns;
-use crate::sys::tap::Tap;
+use crate::sys::tap::{Frame, Tap};
 use crate::sys::udp;
 use crate::{Error, Result};
 
@@ -111,7 +112,7 @@ pub fn send(route: &Route) -> Result<Vec<Probe>> {
         for kind in Kind::ALL {
             let mut probe = Probe::new(kind, to);
             let place = probes.len() as u8;
-            let way = Way { route, from, to, sink: &sink, run, place };
+            let way = Way { route, from, to, sink: &sink, taps: &taps, run, place };
             if let Err(error) = way.send(&mut probe, patience) {
                 probe.refused = Some(super::answer::why(&error));
             }
@@ -119,7 +120,7 @@ pub fn send(route: &Route) -> Result<Vec<Probe>> {
             probes.push(probe);
         }
     }
-    taps.count(route, run, &mut probes)?;
+    taps.count(route, &mut probes)?;
     Ok(probes)
 }
 
@@ -173,6 +174,7 @@ struct Way<'a> {
     from: IpAddr,
     to: IpAddr,
     sink: &'a UdpSocket,
+    taps: &'a Taps,
     run: u32,
     place: u8,
 }
@@ -180,9 +182,10 @@ struct Way<'a> {
 impl Way<'_> {
     /// Sends it, and waits until it is taken.
     fn send(&self, probe: &mut Probe, patience: Duration) -> Result<()> {
+        let Self { from, to, .. } = *self;
         let netns = self.route.from_netns;
         if probe.kind == Kind::Echo {
-            let socket = netns.run(|| udp::icmp(self.from, self.to))??;
+            let socket = netns.run(|| udp::icmp(from, to))??;
             let request = echo(self.to.is_ipv4(), &payload(self.run, self.place, SMALL, 1));
             probe.bytes = probe.header() + request.len();
             put(&socket, &request)?;
@@ -191,7 +194,7 @@ impl Way<'_> {
         }
         let port = self.sink.local_addr().map_err(Error::io("a UDP socket"))?.port();
         let target = SocketAddr::new(self.to, port);
-        let socket = netns.run(|| udp::connected(self.from, target))??;
+        let socket = netns.run(|| udp::connected(from, target))??;
         let full = udp::path_mtu(&socket)?.saturating_sub(probe.header() + L4);
         let (bytes, count) = match probe.kind {
             Kind::Segments => (full.min(LARGEST_SEGMENT), SEGMENTS),
@@ -218,7 +221,10 @@ impl Way<'_> {
                     let taken = self.is_this(probe, buf.get(..len).unwrap_or_default());
                     probe.taken += usize::from(taken);
                 }
-                Err(_) => std::thread::sleep(Duration::from_millis(1)),
+                Err(_) => {
+                    self.taps.drain()?;
+                    std::thread::sleep(Duration::from_millis(1));
+                }
             }
         }
         Ok(())
@@ -266,49 +272,66 @@ fn put(socket: &UdpSocket, bytes: &[u8]) -> Result<()> {
     socket.send(bytes).map(drop).map_err(Error::io("send"))
 }
 
-/// Where the probes are seen.
+/// Where the probes are seen, from end to end.
 struct Taps {
-    leaves: Tap,
-    at_host: Tap,
-    by_bridge: Tap,
-    arrives: Tap,
+    run: u32,
+    places: [Tapped; 4],
+}
+
+/// One of these places.
+struct Tapped {
+    tap: Tap,
+    /// Whether it is where the interface sends.
+    outgoing: bool,
+    /// What counts them.
+    count: fn(&mut Probe) -> &mut usize,
+    /// What has come by until now.
+    frames: RefCell<Vec<Frame>>,
 }
 
 impl Taps {
     fn open(route: &Route, run: u32) -> Result<Self> {
         let (from, to) = (route.from, route.to);
-        let on = |netns: &Netns, ifindex| netns.run(|| Tap::on(ifindex, run))?;
-        Ok(Self {
-            leaves: on(route.from_netns, from.inside.ifindex)?,
-            at_host: on(route.from_host, from.host.ifindex)?,
-            by_bridge: on(route.to_host, to.host.ifindex)?,
-            arrives: on(route.to_netns, to.inside.ifindex)?,
-        })
+        let on = |netns: &Netns, ifindex, outgoing, count| -> Result<Tapped> {
+            let tap = netns.run(|| Tap::on(ifindex))??;
+            Ok(Tapped { tap, outgoing, count, frames: RefCell::default() })
+        };
+        let places = [
+            on(route.from_netns, from.inside.ifindex, true, |probe| &mut probe.left)?,
+            on(route.from_host, from.host.ifindex, false, |probe| &mut probe.at_host)?,
+            on(route.to_host, to.host.ifindex, true, |probe| &mut probe.by_bridge)?,
+            on(route.to_netns, to.inside.ifindex, false, |probe| &mut probe.arrived)?,
+        ];
+        Ok(Self { run, places })
     }
 
-    /// Notes of each probe how often it has come by.
-    fn count(&self, route: &Route, run: u32, probes: &mut [Probe]) -> Result<()> {
-        type Count = fn(&mut Probe) -> &mut usize;
-        let places: [(&Tap, bool, Count); 4] = [
-            (&self.leaves, true, |probe| &mut probe.left),
-            (&self.at_host, false, |probe| &mut probe.at_host),
-            (&self.by_bridge, true, |probe| &mut probe.by_bridge),
-            (&self.arrives, false, |probe| &mut probe.arrived),
-        ];
-        for (at, &(tap, outgoing, count)) in places.iter().enumerate() {
-            for frame in tap.take()?.iter().filter(|frame| frame.outgoing == outgoing) {
+    /// Takes what has come by, before there is no more room for it.
+    fn drain(&self) -> Result<()> {
+        for Tapped { tap, outgoing, frames, .. } in &self.places {
+            let taken = tap.take(self.run)?.into_iter().filter(|f| f.outgoing == *outgoing);
+            frames.borrow_mut().extend(taken);
+        }
+        Ok(())
+    }
+
+    /// Notes of each probe how often it has come by at each place.
+    fn count(&self, route: &Route, probes: &mut [Probe]) -> Result<()> {
+        self.drain()?;
+        for (at, place) in self.places.iter().enumerate() {
+            let last = at + 1 == self.places.len();
+            for frame in place.frames.borrow().iter() {
                 let Some(marked) = Marked::read(&frame.bytes) else { continue };
                 // The answer to an echo request has its mark too.
                 if !route.to.addresses.contains(&marked.to) {
                     continue;
                 }
-                let place = probe_of(marked.payload, run).map(usize::from);
-                let Some(probe) = place.and_then(|place| probes.get_mut(place)) else { continue };
+                let number = probe_of(marked.payload, self.run).map(usize::from);
+                let Some(probe) = number.and_then(|at| probes.get_mut(at)) else { continue };
                 let data = probe.bytes.saturating_sub(probe.header() + L4).max(1);
                 let datagrams = marked.payload.len().div_ceil(data);
-                *count(probe) += datagrams;
+                *(place.count)(probe) += datagrams;
                 // A packet that is still to be cut up is not summed yet, nor is what is left to a device.
-                if at + 1 == places.len() && !frame.unfinished && datagrams == 1 && !marked.right {
+                if last && !frame.unfinished && datagrams == 1 && !marked.right {
                     probe.wrong_sums += 1;
                 }
             }

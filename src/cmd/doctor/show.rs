@@ -4,8 +4,9 @@ use super::answer::Answer;
 use super::cause::Finding;
 use super::diagnose::{Seen, Way};
 use super::kernel::{Kernel, Row};
-use super::probe::Probe;
+use super::probe::{Kind, Probe};
 use super::side::Side;
+use super::wording::by_xdp;
 use crate::cmd::say;
 use crate::table::{Align, Table};
 
@@ -40,6 +41,16 @@ fn here(row: &Row) -> &'static str {
         Answer::Yes => "yes",
         Answer::No(_) => "no",
         Answer::Unknown(_) => "could not tell",
+    }
+}
+
+/// The same in a line, and what is not there.
+pub fn kernel_briefly(kernel: &Kernel) {
+    let lacking = || kernel.features.iter().filter(|row| !row.answer.is_yes());
+    let (all, there) = (kernel.features.len(), kernel.features.len() - lacking().count());
+    say(format_args!("this kernel has {there} of {all} features (`xhop doctor` alone lists them)"));
+    for row in lacking() {
+        say(format_args!("{}: {}: {}", row.feature, here(row), row.without));
     }
 }
 
@@ -79,11 +90,16 @@ fn direction(from: &Side, to: &Side, way: &Way) {
         ("TAKEN", Align::Right),
         ("SO IT", Align::Left),
     ]);
+    let by_xdp = from.joined.as_ref().is_some_and(by_xdp);
     for probe in &way.probes {
         let mut row = vec![format!("IPv{} {}", probe.ip, probe.kind.name())];
-        let counted = [probe.bytes, probe.sent, probe.left, probe.at_host, probe.by_bridge];
-        let then = [probe.arrived, probe.wrong_sums, probe.taken];
-        row.extend(counted.iter().chain(&then).map(usize::to_string));
+        let number = |number: usize| number.to_string();
+        row.extend([probe.bytes, probe.sent, probe.left].map(number));
+        // What XDP redirects does not come by there.
+        let unseen = by_xdp && probe.at_host == 0;
+        row.push(if unseen { "-".into() } else { number(probe.at_host) });
+        let then = [probe.by_bridge, probe.arrived, probe.wrong_sums, probe.taken];
+        row.extend(then.map(number));
         row.push(became(probe));
         table.row(row);
     }
@@ -99,6 +115,7 @@ fn became(probe: &Probe) -> String {
         (None, p) if p.taken >= p.sent => "went by the bridge".into(),
         (None, p) if p.left < p.sent => "did not leave".into(),
         (None, p) if p.wrong_sums > 0 => "came broken".into(),
+        (None, p) if p.arrived >= p.sent && p.kind == Kind::Echo => "got no answer".into(),
         (None, p) if p.arrived >= p.sent => "was not taken".into(),
         (None, _) => "was lost".into(),
     }
@@ -112,11 +129,12 @@ fn account(from: &Side, way: &Way) {
     let (end, host) = (&from.attachment.inside, &from.attachment.host);
     if !verdicts.is_empty() {
         say(format_args!(
-            "{} packets left {end}: {}, {} refused by {host}, {} unaccounted for",
+            "{} packets left {end}: {}, {} unaccounted for; besides, {host} refused {}, and dropped {} of those",
             account.sent,
             verdicts.join(", "),
+            account.unaccounted,
             account.refused,
-            account.unaccounted
+            account.dropped
         ));
     }
     let driver: Vec<String> =

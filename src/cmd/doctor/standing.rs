@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::cause::{Cause, Finding};
-use super::diagnose::{by_xdp, foreign, not_ready, up};
 use super::side::{Joined, Sent, Side};
+use super::wording::{by_xdp, foreign, not_ready, up};
 use crate::cmd::status::State;
 use crate::plan::member::SizeOf;
 use crate::plan::way::Datapath;
