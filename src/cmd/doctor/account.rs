@@ -11,7 +11,7 @@ use crate::plan::Member;
 use crate::sys::ethtool::Ethtool;
 use crate::sys::netlink::{LinkStats, Rtnl};
 use crate::sys::netns::Netns;
-use crate::sys::tracing::Tracing;
+use crate::sys::tracing::{Failure, Tracing};
 
 /// What was counted from one look to the next, of everybody's packets.
 #[derive(Clone, PartialEq, Eq, Default, Debug, Serialize)]
@@ -185,10 +185,11 @@ fn risen(
 }
 
 /// Those between the two host's ends, by their reason.
-fn ours(failures: &[crate::sys::tracing::Failure], route: &Route) -> Vec<Failed> {
+fn ours(failures: &[Failure], route: &Route) -> Vec<Failed> {
     let (from, to) = (route.from.host.ifindex, route.to.host.ifindex);
     let mut all: Vec<Failed> = Vec::new();
-    for failure in failures.iter().filter(|f| f.from == from && (f.to == 0 || f.to == to)) {
+    let is_it = |f: &&Failure| f.ours && f.from == from && (f.to == 0 || f.to == to);
+    for failure in failures.iter().filter(is_it) {
         let err = -(failure.errno as i32);
         match all.iter_mut().find(|failed| failed.err == err) {
             Some(failed) => failed.times += 1,

@@ -29,6 +29,7 @@ use super::{lock, need_privileges, print_json};
 use crate::container::{Name, Namespaces};
 use crate::plan::record;
 use crate::sys::netns::Netns;
+use crate::sys::signal::PutOff;
 use crate::{Error, Result};
 
 /// What to look at.
@@ -111,6 +112,8 @@ fn told(seen: &Seen) -> [Told<'_>; 2] {
 
 /// Looks at the two, and sends probes. Nobody joins or takes out meanwhile.
 fn look(a: &Name, b: &Name) -> Result<Seen> {
+    // Tracing is to be ended, whoever wants to end us.
+    let _signals = PutOff::begin()?;
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;

@@ -12,7 +12,7 @@ use super::frame::{Marked, payload, probe_of};
 use crate::container::Attachment;
 use crate::sys::netns::Netns;
 use crate::sys::tap::{Frame, Tap};
-use crate::sys::udp;
+use crate::sys::{signal, udp};
 use crate::{Error, Result};
 
 /// How long the first probe may take, for which a neighbour is looked for.
@@ -215,7 +215,7 @@ impl Way<'_> {
         at.set_nonblocking(true).map_err(Error::io("a socket"))?;
         let start = Instant::now();
         let mut buf = vec![0; 1 << 16];
-        while probe.taken < probe.sent && start.elapsed() < patience {
+        while probe.taken < probe.sent && start.elapsed() < patience && !signal::pending() {
             match at.recv(&mut buf) {
                 Ok(len) => {
                     let taken = self.is_this(probe, buf.get(..len).unwrap_or_default());
