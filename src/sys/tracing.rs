@@ -24,6 +24,8 @@ pub struct Failure {
     pub to: u32,
     /// Why it did not.
     pub errno: Errno,
+    /// How many frames: a driver is given several at once.
+    pub frames: usize,
     /// Whether it may be of this process's packets: they are handled where they are sent, or by a task of the
     /// kernel's. Indexes alone are of some namespace.
     pub ours: bool,
@@ -94,6 +96,7 @@ fn failure(line: &str, own: u32) -> Option<Failure> {
         from: index(&["ifindex", "from_ifindex"]),
         to: index(&["to_ifindex"]),
         errno: Errno::from_raw(-errno),
+        frames: number(&["drops"]).map_or(1, |drops| drops.max(0) as usize),
         ours: task(line).is_some_and(|(name, pid)| pid == own || is_kernels(name)),
     })
 }
@@ -143,14 +146,17 @@ mod tests {
     fn lines_of_a_trace() {
         let lost = "  xhop-1 [001] b..2.  7.0: xdp_devmap_xmit: ndo_xdp_xmit from_ifindex=5 to_ifindex=7 \
                     action=REDIRECT sent=0 drops=3 err=-6";
-        let failed = Failure { from: 5, to: 7, errno: Errno::ENXIO, ours: true };
+        let failed = Failure { from: 5, to: 7, errno: Errno::ENXIO, frames: 3, ours: true };
         assert_eq!(failure(lost, 1), Some(failed));
         assert_eq!(failure(lost, 2), Some(Failure { ours: false, ..failed }));
         let later = lost.replace("xhop-1 ", "ksoftirqd/1-22 ");
         assert_eq!(failure(&later, 1), Some(failed));
         let stale = "  xhop-1 [001] b..2.  7.0: xdp_redirect_err: prog_id=9 action=REDIRECT ifindex=5 \
                      to_ifindex=0 err=-22 map_id=3 map_index=7";
-        assert_eq!(failure(stale, 1), Some(Failure { to: 0, errno: Errno::EINVAL, ..failed }));
+        assert_eq!(
+            failure(stale, 1),
+            Some(Failure { to: 0, errno: Errno::EINVAL, frames: 1, ..failed })
+        );
         let fine = lost.replace("err=-6", "err=0");
         for line in [fine.as_str(), "# tracer: nop", "", "x: err=-6"] {
             assert_eq!(failure(line, 1), None, "{line}");

@@ -62,8 +62,8 @@ pub struct Failed {
     pub err: i32,
     /// Its name: ENXIO.
     pub name: String,
-    /// How many times that was told.
-    pub times: usize,
+    /// How many packets.
+    pub packets: usize,
 }
 
 impl Account {
@@ -192,8 +192,12 @@ fn ours(failures: &[Failure], route: &Route) -> Vec<Failed> {
     for failure in failures.iter().filter(is_it) {
         let err = -(failure.errno as i32);
         match all.iter_mut().find(|failed| failed.err == err) {
-            Some(failed) => failed.times += 1,
-            None => all.push(Failed { err, name: format!("{:?}", failure.errno), times: 1 }),
+            Some(failed) => failed.packets += failure.frames,
+            None => all.push(Failed {
+                err,
+                name: format!("{:?}", failure.errno),
+                packets: failure.frames,
+            }),
         }
     }
     all

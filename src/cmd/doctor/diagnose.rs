@@ -103,6 +103,11 @@ impl Direction<'_> {
             findings.extend(self.by_bridge(known));
         }
         let explained = known.iter().chain(&findings).any(|finding| finding.cause.loses());
+        if self.way.probes.is_empty() && !explained {
+            let found = "the two have no addresses of one family, but for those of the link alone";
+            let remedy = "give both one of IPv4 or of IPv6";
+            findings.push(Finding::new(Cause::NotSent, &self.from.name, found, remedy));
+        }
         for probe in lost {
             let found = self.cause(probe);
             let vague = matches!(

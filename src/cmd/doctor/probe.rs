@@ -15,10 +15,12 @@ use crate::sys::tap::{Frame, Tap};
 use crate::sys::{signal, udp};
 use crate::{Error, Result};
 
-/// How long the first probe may take, for which a neighbour is looked for.
-const FIRST: Duration = Duration::from_millis(500);
-/// And the next ones.
-const NEXT: Duration = Duration::from_millis(150);
+/// How long a neighbour is looked for first: who has not heard it is asked again after a second.
+const NEIGHBOUR: Duration = Duration::from_millis(1200);
+/// How long a probe may take then.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// The place of what is sent to find the neighbour: no probe has it.
+const FORERUNNER: u8 = u8::MAX;
 /// How many datagrams go down the stack as one packet.
 const SEGMENTS: usize = 4;
 /// Bytes of the largest of them: several make a packet then, however large the MTU is.
@@ -108,15 +110,15 @@ pub fn send(route: &Route) -> Result<Vec<Probe>> {
     let mut probes = Vec::new();
     for [from, to] in shared(&route.from.addresses, &route.to.addresses) {
         let sink = sink(route, to)?;
-        let mut patience = FIRST;
+        let way = Way { route, from, to, sink: &sink, taps: &taps, run, place: FORERUNNER };
+        // What is wrong the probes tell.
+        let _ = way.send(&mut Probe::new(Kind::Echo, to), NEIGHBOUR);
         for kind in Kind::ALL {
             let mut probe = Probe::new(kind, to);
-            let place = probes.len() as u8;
-            let way = Way { route, from, to, sink: &sink, taps: &taps, run, place };
-            if let Err(error) = way.send(&mut probe, patience) {
+            let way = Way { place: probes.len() as u8, ..way };
+            if let Err(error) = way.send(&mut probe, PATIENCE) {
                 probe.refused = Some(super::answer::why(&error));
             }
-            patience = NEXT;
             probes.push(probe);
         }
     }
@@ -169,6 +171,7 @@ impl Probe {
 }
 
 /// What one probe is sent by.
+#[derive(Clone, Copy)]
 struct Way<'a> {
     route: &'a Route<'a>,
     from: IpAddr,

@@ -145,7 +145,7 @@ fn account(from: &Side, way: &Way) {
     for failed in &account.failures {
         say(format_args!(
             "redirects that failed: {} (err {}, {})",
-            failed.times, failed.err, failed.name
+            failed.packets, failed.err, failed.name
         ));
     }
 }

@@ -142,6 +142,14 @@ fn what_is_well_has_no_finding() {
 }
 
 #[test]
+fn where_nothing_could_be_sent_nothing_is_known() {
+    let mut seen = seen(Datapath::Tc);
+    seen.ways.iter_mut().for_each(|way| way.probes.clear());
+    let found = of(&seen);
+    assert_eq!((found.cause, found.on.as_str()), (Cause::NotSent, "netns:a"));
+}
+
+#[test]
 fn a_kernel_that_can_not_be_told_is_not_healthy() {
     for answer in [Answer::No("n".into()), Answer::Unknown("u".into())] {
         let found = diagnose(&kernel(answer), None);
@@ -169,7 +177,7 @@ fn gro_that_was_set_while_down() {
     // Where the kernel says nothing of readiness, the error of the redirect does.
     joined(&mut seen.sides[1]).state = State::Up;
     for err in [-6, -95] {
-        seen.ways[0].account.failures = vec![Failed { err, name: "E".into(), times: 4 }];
+        seen.ways[0].account.failures = vec![Failed { err, name: "E".into(), packets: 4 }];
         let found = of(&seen);
         assert_eq!(found.cause, Cause::PeerNotReady);
         assert!(found.found.contains(&format!("err {err}")), "{}", found.found);
@@ -181,7 +189,7 @@ fn redirects_that_fail_otherwise() {
     for (err, cause) in [(-22, Cause::StaleEntry), (-90, Cause::BeyondMtu)] {
         let mut seen = seen(Datapath::Native);
         lost_hops(&mut seen);
-        seen.ways[0].account.failures = vec![Failed { err, name: "E".into(), times: 4 }];
+        seen.ways[0].account.failures = vec![Failed { err, name: "E".into(), packets: 4 }];
         assert_eq!(of(&seen).cause, cause);
     }
 }

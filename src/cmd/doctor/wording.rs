@@ -111,7 +111,7 @@ impl Direction<'_> {
     fn failures(&self) -> String {
         let told = self.account().failures.iter();
         let told =
-            told.map(|f| format!("{} redirects failed (err {}, {})", f.times, f.err, f.name));
+            told.map(|f| format!("{} redirects failed (err {}, {})", f.packets, f.err, f.name));
         told.collect::<Vec<_>>().join(", ")
     }
 
