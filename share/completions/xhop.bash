@@ -22,6 +22,9 @@ _xhop() {
             xhop,bench)
                 cmd="xhop__subcmd__bench"
                 ;;
+            xhop,chain)
+                cmd="xhop__subcmd__chain"
+                ;;
             xhop,demo)
                 cmd="xhop__subcmd__demo"
                 ;;
@@ -60,6 +63,9 @@ _xhop() {
                 ;;
             xhop__subcmd__help,bench)
                 cmd="xhop__subcmd__help__subcmd__bench"
+                ;;
+            xhop__subcmd__help,chain)
+                cmd="xhop__subcmd__help__subcmd__chain"
                 ;;
             xhop__subcmd__help,demo)
                 cmd="xhop__subcmd__help__subcmd__demo"
@@ -101,7 +107,7 @@ _xhop() {
 
     case "${cmd}" in
         xhop)
-            opts="-h -V --help --version up down watch status audit demo bench programs show disasm lint vm help"
+            opts="-h -V --help --version up down chain watch status audit demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -154,6 +160,24 @@ _xhop() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        xhop__subcmd__chain)
+            opts="-h --match --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --match)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         xhop__subcmd__demo)
             opts="-h --seconds --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -195,12 +219,16 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__down)
-            opts="-h --all --dry-run --json --help"
+            opts="-h --all --chain --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -209,7 +237,7 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help)
-            opts="up down watch status audit demo bench programs show disasm lint vm help"
+            opts="up down chain watch status audit demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -237,6 +265,20 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help__subcmd__bench)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__help__subcmd__chain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -269,13 +269,16 @@ fn all_ways() -> impl Iterator<Item = Ways> {
     })
 }
 
-const PROGRAMS: [Shipped; 6] = [
+const PROGRAMS: [Shipped; 9] = [
     Shipped::Pass,
     Shipped::Forward(Checksum::Keep),
     Shipped::Forward(Checksum::Complete),
     Shipped::ForwardFrags,
     Shipped::Peer,
     Shipped::Trust,
+    Shipped::ChainIn,
+    Shipped::Next,
+    Shipped::Bounce,
 ];
 
 #[test]

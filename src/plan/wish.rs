@@ -79,7 +79,7 @@ pub fn wish(
         }
     }
     if ways.datapath == Datapath::Native {
-        member.readiness = readiness(&member, attachment, before, ground)?;
+        member.readiness = readiness(&attachment.host, attachment, before, ground)?;
     }
     // It was off, or there would be nothing to switch.
     if member.readiness == Readiness::Gro {
@@ -231,8 +231,8 @@ fn has_own_native(
 
 /// How the container's end comes to poll with NAPI, without which what is redirected to it is lost
 /// (`veth_xdp_xmit`, drivers/net/veth.c).
-fn readiness(
-    member: &Member,
+pub(super) fn readiness(
+    host: &Interface,
     attachment: &Attachment,
     before: Option<&Member>,
     ground: Ground,
@@ -245,7 +245,7 @@ fn readiness(
     if attachment.inside_link.xdp.iter().any(native) {
         return Ok(Readiness::Found);
     }
-    let gro = ground.feature(&member.host, "rx-gro")?;
+    let gro = ground.feature(host, "rx-gro")?;
     let Some(gro) = gro.filter(|_| kernel::release().is_ok_and(|release| release >= (5, 13)))
     else {
         return Ok(Readiness::Pass);
@@ -254,7 +254,7 @@ fn readiness(
         (false, false) => Readiness::Gro,
         (false, true) => Readiness::Pass,
         // Switched on while the interface was down, kernels before 6.6 forget to say so.
-        (true, _) if ground.takes_frames(&member.host)? == Some(false) => Readiness::Pass,
+        (true, _) if ground.takes_frames(host)? == Some(false) => Readiness::Pass,
         (true, _) => Readiness::Found,
     })
 }

@@ -1,4 +1,6 @@
-//! `xhop status`: who is joined, how, and what became of their packets.
+//! `xhop status`: who is joined, how, which chains there are, and what became of their packets.
+
+mod chains;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -30,14 +32,19 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     loop {
-        let reports = collect()?;
+        let (reports, chains) = collect_all()?;
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             // Home, then clear what is below: no flicker.
             say(format_args!("\x1b[H\x1b[J"));
         }
         match args.json {
-            true => print_json(&Answer { version: 1, members: &reports })?,
-            false => show(&reports),
+            true => print_json(&Answer { version: 1, members: &reports, chains: &chains })?,
+            false => {
+                if chains.is_empty() || !reports.is_empty() {
+                    show(&reports);
+                }
+                chains::show(&chains);
+            }
         }
         if !args.watch || unread() {
             return Ok(());
@@ -51,6 +58,7 @@ pub fn run(args: Args) -> Result<()> {
 struct Answer<'a> {
     version: u32,
     members: &'a [Report],
+    chains: &'a [chains::Report],
 }
 
 /// A member as it is now.
@@ -108,9 +116,17 @@ struct Counter {
 }
 
 pub(super) fn collect() -> Result<Vec<Report>> {
+    collect_all().map(|(members, _)| members)
+}
+
+fn collect_all() -> Result<(Vec<Report>, Vec<chains::Report>)> {
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
+    Ok((members(ground)?, chains::collect(ground)?))
+}
+
+fn members(ground: Ground) -> Result<Vec<Report>> {
     let (members, mut routes) = (record::all()?, jumbo::Found::new(ground));
     let report = |member: &Member| {
         let altered = altered(member, &members, &mut routes, ground)?;
