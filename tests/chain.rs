@@ -2,154 +2,15 @@
 
 mod lab;
 
-use std::fs;
-use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use lab::{
-    Bridge, Container, Lab, Where, assert_same, counter, lab, lab_with, load_xdp, wait_until,
-};
-use serde_json::Value;
+use lab::chain::{BYTES, By, OUTSIDE, Stage, mac};
+use lab::{Where, assert_same, counter, lab, lab_with, load_xdp, wait_until};
 use xhop::sys::bpf::{Link, XdpMode};
 use xhop_asm::{Assembler, ByteOrder, Pointer, R0, R1, R2, R3, R4, R5, net, xdp, xdp::xdp_md};
 use xhop_vm::packet::{Check, Host, udp};
 
 const PATIENCE: Duration = Duration::from_secs(10);
-const BYTES: u64 = 4 << 20;
-/// The far end of the NIC.
-const OUTSIDE: &str = "outside";
-
-/// How the NIC and the containers' bridge hang together.
-#[derive(Clone, Copy, PartialEq, Debug)]
-enum By {
-    /// The host routes.
-    Routing,
-    /// The NIC is a port of the bridge.
-    Bridging,
-}
-
-/// A host with a NIC, `nic0`, three containers and somebody outside.
-struct Stage<'l> {
-    lab: &'l Lab,
-    bridge: Bridge<'l>,
-    c: Container,
-}
-
-impl<'l> Stage<'l> {
-    fn new(lab: &'l Lab, by: By) -> Self {
-        let bridge = lab.bridge_at(Where::Own, "br0");
-        lab.netns(OUTSIDE);
-        let ip = |at: Where, line: &str| {
-            lab.ok_in(at, &[&["ip"], line.split(' ').collect::<Vec<_>>().as_slice()].concat());
-        };
-        let outside = || Where::from(OUTSIDE);
-        ip(Where::Own, "link add nic0 type veth peer name eth0 netns outside");
-        match by {
-            By::Routing => {
-                bridge.address("10.9.0.1/24");
-                bridge.address("fd09::1/64");
-                ip(Where::Own, "addr add 192.0.2.1/24 dev nic0");
-                ip(Where::Own, "addr add fd02::1/64 dev nic0 nodad");
-                ip(outside(), "addr add 192.0.2.2/24 dev eth0");
-                ip(outside(), "addr add fd02::2/64 dev eth0 nodad");
-            }
-            By::Bridging => {
-                ip(Where::Own, "link set nic0 master br0");
-                ip(outside(), "addr add 10.9.0.100/24 dev eth0");
-                ip(outside(), "addr add fd09::100/64 dev eth0 nodad");
-            }
-        }
-        ip(Where::Own, "link set nic0 up");
-        ip(outside(), "link set eth0 up");
-        if by == By::Routing {
-            ip(outside(), "route add default via 192.0.2.1");
-            ip(outside(), "-6 route add default via fd02::1");
-            lab.in_netns(Where::Own, || {
-                for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-                    fs::write(format!("/proc/sys/net/{path}"), "1").expect("the host routes");
-                }
-            });
-        }
-        let [_, _, c] = [("a", 2), ("b", 3), ("c", 4)].map(|(name, n)| {
-            bridge.container(name, &format!("10.9.0.{n}/24"), &format!("fd09::{n}/64"))
-        });
-        let stage = Self { lab, bridge, c };
-        for address in ["10.9.0.2", "10.9.0.3", "10.9.0.4", "fd09::2", "fd09::4"] {
-            stage.reaches(address);
-        }
-        stage
-    }
-
-    fn reaches(&self, address: &str) {
-        let ping = ["ping", "-n", "-c1", "-W1", address];
-        wait_until(PATIENCE, &format!("{address} answers"), || {
-            self.lab.run_in(OUTSIDE, &ping).status.success()
-        });
-    }
-
-    /// `chain nic0 a b c`, with more.
-    fn chain(&self, more: &[&str]) -> String {
-        self.lab.xhop(&[&["chain", "nic0", "a", "b", "c"], more].concat()).ok()
-    }
-
-    fn status(&self) -> Value {
-        let text = self.lab.xhop(&["status", "--json"]).ok();
-        let status: Value = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
-        let chains = status["chains"].as_array().expect("chains").clone();
-        assert_eq!(chains.len(), 1, "{status}");
-        chains[0].clone()
-    }
-
-    fn state(&self) -> String {
-        self.status()["state"].as_str().expect("a state").to_owned()
-    }
-
-    /// How many packets were sent on, on the NIC and by each member but the last.
-    fn forwarded(&self) -> Vec<u64> {
-        let status = self.status();
-        let programs = status["programs"].as_array().expect("programs");
-        programs.iter().map(|program| counter(program, "forwarded", "packets")).collect()
-    }
-
-    /// What `body` does must go through all members: at least so many packets.
-    fn goes_through(&self, least: u64, body: impl FnOnce()) {
-        let before = self.forwarded();
-        body();
-        let after = self.forwarded();
-        let gone: Vec<u64> =
-            after.iter().zip(&before).map(|(after, before)| after - before).collect();
-        assert!(gone[0] >= least && gone.iter().all(|n| *n == gone[0]), "{gone:?}, not {least}");
-    }
-
-    /// What `body` does must not get into the chain.
-    fn goes_round(&self, body: impl FnOnce()) {
-        let before = self.forwarded();
-        body();
-        assert_eq!(self.forwarded(), before);
-    }
-
-    fn tcp(&self, address: &str) {
-        let errors =
-            || ["a", "b", "c", OUTSIDE].map(|at| self.lab.counters(at).get("TcpInCsumErrors"));
-        let before = errors();
-        let done = self.lab.bulk(OUTSIDE, "c", address, BYTES);
-        done.unwrap_or_else(|e| panic!("TCP to {address}: {e}"));
-        assert_eq!(errors(), before, "all sums are right");
-    }
-
-    fn udp(&self, address: &str, port: u16) {
-        let to = SocketAddr::new(address.parse::<IpAddr>().expect("an address"), port);
-        for len in [1, 2, 3, 511, 1400] {
-            let payload: Vec<u8> = (0..len).map(|n| n as u8).collect();
-            let answer = self.lab.udp_ask(OUTSIDE, to, &payload);
-            assert_eq!(answer.unwrap_or_else(|e| panic!("{len} bytes to {to}: {e}")), payload);
-        }
-    }
-
-    fn takes_down(&self) {
-        self.lab.xhop(&["down", "--chain", "nic0"]).ok();
-    }
-}
 
 #[test]
 fn tcp_udp_and_ping_through_three() {
@@ -257,6 +118,64 @@ fn tagged_frames_keep_their_tag() {
     });
 }
 
+/// Answers go the whole way back, and so does what the last one sends to members.
+#[test]
+fn answers_go_back() {
+    for by in [By::Routing, By::Bridging] {
+        lab("answers_go_back", |lab| {
+            let stage = Stage::new(lab, by);
+            let before = lab.everything();
+            stage.chain(&["--back"]);
+            let _echo = lab.udp_echo("c", 4000);
+            let both = |least: u64, body: &dyn Fn()| {
+                let before = stage.forwarded();
+                body();
+                let after = stage.forwarded();
+                let gone: Vec<u64> =
+                    after.iter().zip(&before).map(|(new, old)| new - old).collect();
+                // There by the NIC and the first two; back by the last and the one before it.
+                let [nic, a, b, c] = gone[..] else { panic!("{gone:?}") };
+                assert!(nic >= least && c >= least, "{gone:?}, not {least}");
+                assert_eq!([a, b], [nic, nic + c], "{gone:?}");
+            };
+            for address in [&stage.c.v4, &stage.c.v6] {
+                both(BYTES / 1500, &|| stage.tcp(address));
+                both(5, &|| stage.udp(address, 4000));
+                both(2, &|| lab.pings(OUTSIDE, address));
+            }
+            assert_eq!(stage.state(), "up");
+            lab::audit::clean(lab);
+            assert!(!lab.feature("c", "tx-checksum-ip-generic"), "it sums by itself");
+            for (from, to, address) in [
+                ("a", "c", "10.9.0.4"),
+                ("b", "c", "10.9.0.4"),
+                ("c", "a", "10.9.0.2"),
+                ("c", "b", "10.9.0.3"),
+                (OUTSIDE, "b", "10.9.0.3"),
+            ] {
+                lab.bulk(from, to, address, 1 << 20)
+                    .unwrap_or_else(|e| panic!("{from}, {to}: {e}"));
+            }
+            if by == By::Routing {
+                // The host itself.
+                lab.ok_in(Where::Own, &["ping", "-n", "-c2", "-i0.1", "-W2", "10.9.0.4"]);
+            }
+            // A member is gone: neither there nor back.
+            stage.takes_down();
+            assert_same(&before, &lab.everything());
+            stage.chain(&["--back"]);
+            lab.ok_in(Where::Own, &["ip", "netns", "del", "b"]);
+            wait_until(PATIENCE, "it is known", || stage.state() == "broken");
+            stage.goes_round(|| {
+                lab.bulk(OUTSIDE, "c", "10.9.0.4", 1 << 20).expect("by the kernel");
+            });
+            stage.takes_down();
+            assert_eq!(lab.own_files(), "");
+            assert!(lab.feature("c", "tx-checksum-ip-generic"));
+        });
+    }
+}
+
 /// TCP in a VLAN, as a stack tags it.
 #[test]
 fn tcp_in_a_vlan() {
@@ -307,12 +226,6 @@ fn a_wrong_sum_stays_wrong() {
             });
         }
     });
-}
-
-fn mac(lab: &Lab, at: &str) -> [u8; 6] {
-    let link = lab.json(at, &["ip", "-j", "link", "show", "dev", "eth0"]);
-    let text = link[0]["address"].as_str().expect("an Ethernet address").replace(':', "");
-    hex::decode(text).expect("hex").try_into().expect("six bytes")
 }
 
 /// A program as users have: swaps the Ethernet addresses of what is for 10.9.0.4, and sends it back.
@@ -398,102 +311,4 @@ fn who_dies_swallows_nothing() {
             assert_eq!(lab.xdp_on(Where::Own, "nic0"), None);
         });
     }
-}
-
-/// A failure at the very last step: the NIC takes no program while its peer's frames are too large.
-#[test]
-fn a_chain_that_fails_gives_all_back() {
-    lab("a_chain_that_fails_gives_all_back", |lab| {
-        let stage = Stage::new(lab, By::Routing);
-        lab.ok_in(OUTSIDE, &["ip", "link", "set", "eth0", "mtu", "9000"]);
-        let words = ["nic0", "MTU is too large", "1500"];
-        let before = lab.everything();
-        lab::assert_one_line(&lab.xhop(&["chain", "nic0", "a", "b", "c"]), &words);
-        assert_same(&before, &lab.everything());
-        // One that was seen to be impossible does not begin.
-        lab.ok_in(OUTSIDE, &["ip", "link", "set", "eth0", "mtu", "1500"]);
-        stage.chain(&[]);
-        stage.goes_through(2, || lab.pings(OUTSIDE, "10.9.0.4"));
-    });
-}
-
-#[test]
-fn what_is_refused() {
-    lab("what_is_refused", |lab| {
-        let stage = Stage::new(lab, By::Routing);
-        let chain = |args: &[&'static str]| [&["chain"], args].concat();
-        let refusals: [(&[&str], &[&str]); 8] = [
-            (&["nope", "a"], &["no interface nope", "ip link"]),
-            (&["nic0", "nope"], &["nope", "no such container"]),
-            (&["nic0", "a", "b", "a"], &["the same container"]),
-            (&["nic0", "a", "c", "--match", "dst=10.9.0.3"], &["10.9.0.3", "netns:c", "the last"]),
-            (&["br0", "a", "c"], &["br0", "is a bridge"]),
-            (&["veth-a", "a", "c"], &["netns:a", "the NIC itself"]),
-            (&["lo", "a", "c"], &["lo", "native XDP"]),
-            (&["nic0", "veth:nic0"], &["veth:nic0", "the NIC itself"]),
-        ];
-        for (args, words) in refusals {
-            lab.refuses(&chain(args), words);
-        }
-        for (at, ifname) in [(Where::Own, "nic0"), (Where::Own, "veth-a")] {
-            let link = lab.link_foreign(&at, ifname);
-            lab.refuses(&chain(&["nic0", "a", "b", "c"]), &[ifname, "bears", "nobody's place"]);
-            drop(link);
-        }
-        lab.ok_in("b", &["ip", "link", "set", "eth0", "down"]);
-        lab.refuses(&chain(&["nic0", "a", "b", "c"]), &["netns:b", "down"]);
-        lab.ok_in("b", &["ip", "link", "set", "eth0", "up"]);
-        lab.refuses(&["down", "--chain", "nic0"], &["nic0 has no chain"]);
-        // Joined by native XDP, a host's end has no room; with a chain there, neither.
-        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
-        lab.refuses(&chain(&["nic0", "a", "b", "c"]), &["veth-a", "xhop down"]);
-        lab.xhop(&["down", "--all"]).ok();
-        stage.chain(&[]);
-        lab.refuses(
-            &chain(&["nic0", "a", "b", "c"]),
-            &["a chain already", "xhop down --chain nic0"],
-        );
-        lab.refuses(&["up", "a", "b", "--datapath", "native"], &["veth-a", "bpf_link"]);
-        for wrong in ["dst=x", "dst=10.9.0.4,port=80", "proto=tcp"] {
-            let done = lab.xhop(&["chain", "nic0", "a", "c", "--match", wrong]);
-            assert_eq!(done.status.code(), Some(2), "{done}");
-        }
-    });
-}
-
-#[test]
-fn what_is_printed() {
-    lab_with("what_is_printed", &[], |lab| {
-        let stage = Stage::new(lab, By::Routing);
-        let before = lab.everything();
-        let dry = stage.chain(&["--dry-run"]);
-        for line in [
-            "would write the record of the chain nic0 > netns:a > netns:b > netns:c",
-            "would attach bounce to eth0 in the container",
-            "would attach next to veth-a (native XDP) by link",
-            "would attach chain-in to nic0 (native XDP) by link",
-        ] {
-            assert!(dry.contains(line), "{line} is not in\n{dry}");
-        }
-        assert!(dry.ends_with("would attach chain-in to nic0 (native XDP) by link\n"), "{dry}");
-        assert_same(&before, &lab.everything());
-        let json: Value = serde_json::from_str(&stage.chain(&["--json"])).expect("JSON");
-        assert_eq!((&json["version"], &json["done"]), (&1.into(), &true.into()));
-        assert_eq!(json["chains"][0]["members"][2]["name"], "netns:c");
-        assert_eq!(json["chains"][0]["matches"][0]["dst"], "10.9.0.4");
-        let shown = lab.xhop(&["status"]).ok();
-        for word in
-            ["> netns:b", "its own", "bounce", "the stack", "takes in: dst=10.9.0.4 or dst=fd09::4"]
-        {
-            assert_eq!(shown.contains(word), word != "its own", "{word}: {shown}");
-        }
-        let dry = lab.xhop(&["down", "--chain", "nic0", "--dry-run"]).ok();
-        assert!(dry.starts_with("would detach chain-in from nic0\n"), "{dry}");
-        assert_eq!(
-            lab.xhop(&["down", "--all"]).ok(),
-            "took out the chain nic0 > netns:a > netns:b > netns:c\n"
-        );
-        assert_same(&before, &lab.everything());
-        let _ = &stage.bridge;
-    });
 }

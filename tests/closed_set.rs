@@ -123,8 +123,8 @@ fn what_is_loaded_is_listed() {
         }
         chain_to_be(lab);
         // `bounce`, `next` and `chain-in`; the last one's end polls by `pass`, or by GRO.
-        for xhop in [new, old] {
-            loads.extend(loaded_by(lab, xhop, &["chain", "nic0", "x", "y"]));
+        for (xhop, back) in [(new, &[][..]), (new, &["--back"]), (old, &[])] {
+            loads.extend(loaded_by(lab, xhop, &[&["chain", "nic0", "x", "y"], back].concat()));
             lab.xhop(&["down", "--all"]).ok();
         }
         loads.extend(loaded_by(lab, new, &["demo"]));

@@ -50,14 +50,18 @@ impl Joined<'_> {
             entries.push((endpoint::endpoints(Family::V4).name, host.v4.to_vec(), value.clone()));
             entries.push((endpoint::endpoints(Family::V6).name, host.v6.to_vec(), value));
         }
-        // A chain of whom the packets are for.
+        // A chain of whom the packets are for, and back.
         for (host, ifindex) in self.endpoints.iter().filter(|(host, _)| host.v4 == B.v4) {
-            let value = chain::hop::encode(&[*ifindex], host.mac).to_vec();
-            entries.push((chain::hops().name, INGRESS.to_ne_bytes().to_vec(), value));
-            for address in [host.v4.into(), host.v6.into()] {
-                let key = chain::key::encode(address, 0, 0, 0).to_vec();
-                entries.push((chain::matches().name, key, vec![0; 4]));
+            let value = chain::hop::encode(&[*ifindex], host.mac, A.mac).to_vec();
+            let back = chain::hop::encode(&[*ifindex], A.mac, host.mac).to_vec();
+            for (hops, value) in [(chain::hops(), value), (chain::hops_back(), back)] {
+                entries.push((hops.name, INGRESS.to_ne_bytes().to_vec(), value));
             }
+        }
+        for address in self.endpoints.iter().flat_map(|(host, _)| [host.v4.into(), host.v6.into()])
+        {
+            let key = chain::key::encode(address, 0, 0, 0).to_vec();
+            entries.push((chain::matches().name, key, vec![0; 4]));
         }
         for port in self.ports {
             let index = port.to_ne_bytes().to_vec();
@@ -128,13 +132,13 @@ impl Both {
         Some(kernel.retval)
     }
 
-    /// Within a chain, frames bear its mark.
+    /// Within a chain, frames bear its mark; here some that of the way back.
     fn given(&self, frame: &[u8]) -> Vec<u8> {
-        let within = [Shipped::Next, Shipped::Bounce].map(Shipped::name);
-        let mut frame = frame.to_vec();
+        let within = [Shipped::Next, Shipped::NextBack, Shipped::Bounce].map(Shipped::name);
+        let (mut frame, case_is_odd) = (frame.to_vec(), frame.len() % 2 == 1);
         if let (true, Some(source)) = (within.contains(&self.program.name()), frame.get_mut(6..12))
         {
-            source.copy_from_slice(&chain::MARK);
+            source.copy_from_slice(if case_is_odd { &chain::BACK } else { &chain::MARK });
         }
         frame
     }
@@ -273,11 +277,15 @@ fn the_whole_catalogue() {
                     .filter(|(n, _)| *n > 100)
                     .map(|(_, verdict)| verdict)
                     .collect();
-                let of_chain = matches!(shipped, Shipped::ChainIn | Shipped::Next);
+                let of_chain =
+                    [Shipped::ChainIn, Shipped::Next, Shipped::NextBack, Shipped::BackIn];
                 let expected = match situation.name {
                     "nobody" => vec![],
+                    "receiver alone" if shipped == Shipped::BackIn => vec![],
                     // It asks neither who sends, nor which Ethernet address it is for.
-                    name if of_chain && name != "stale" => vec![Verdict::Forwarded],
+                    name if of_chain.contains(&shipped) && name != "stale" => {
+                        vec![Verdict::Forwarded]
+                    }
                     "joined" => vec![Verdict::Forwarded],
                     "stale" => vec![Verdict::Stale],
                     "spoofed" => vec![Verdict::Spoofed],

@@ -161,7 +161,7 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__chain)
-            opts="-h --match --dry-run --json --help"
+            opts="-h --match --back --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

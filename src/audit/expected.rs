@@ -74,7 +74,9 @@ pub fn map_pins(records: Records) -> Vec<PathBuf> {
     for chain in records.chains {
         let on_host = chain.places().into_iter().filter(Place::is_on_host);
         all.extend(on_host.map(|place| chain.pins(place.host).stats()));
-        all.extend(chain::maps().map(|decl| chain.segment().pins().join(decl.name)));
+        all.extend(
+            chain::maps(chain).into_iter().map(|decl| chain.segment().pins().join(decl.name)),
+        );
     }
     all
 }

@@ -20,6 +20,12 @@ pub struct Args {
     /// the VLAN.
     #[arg(long = "match", value_name = "MATCH")]
     matches: Vec<Match>,
+    /// Let what the last one answers go back through the others, from the nearest to the first.
+    ///
+    /// From the first one's host side it goes where the last one has sent it, by bridge or routes. All are on one
+    /// bridge then. The last one's stack sums what it sends.
+    #[arg(long)]
+    back: bool,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -37,6 +43,7 @@ pub fn run(args: Args) -> Result<()> {
     let find = |name| find(name, &namespaces);
     let containers = args.containers.iter().map(find).collect::<Result<Vec<_>>>()?;
     let ground = Ground::new(&namespaces);
-    let plan = chain::up(nic, &containers, args.matches, &chain::record::all()?, ground)?;
+    let plan =
+        chain::up(nic, &containers, args.matches, args.back, &chain::record::all()?, ground)?;
     execute(plan, ground, args.dry_run, args.json, "made")
 }

@@ -3,7 +3,7 @@
 mod bridge;
 
 use bridge::{A_VETH, B_VETH, Bridge, C, C_VETH, Hop, STRANGER, kinds, patched};
-use xhop_asm::blocks::chain::{MARK, MAX_MEMBERS, hop, key};
+use xhop_asm::blocks::chain::{BACK, MARK, MAX_MEMBERS, hop, key};
 use xhop_asm::blocks::count::Verdict;
 use xhop_asm::programs::Shipped;
 use xhop_asm::xdp;
@@ -27,13 +27,19 @@ fn chain(shipped: Shipped) -> Bridge {
     for veth in [A_VETH, B_VETH, C_VETH] {
         insert(&chain, "ports", &veth.to_ne_bytes(), &veth.to_ne_bytes());
     }
+    let none = [0; 6];
     let hops = [
-        (NIC, hop::encode(&[A_VETH, B_VETH, C_VETH], A.mac)),
-        (A_VETH, hop::encode(&[B_VETH, C_VETH], B.mac)),
-        (B_VETH, hop::encode(&[C_VETH], C.mac)),
+        ("hops", NIC, hop::encode(&[A_VETH, B_VETH, C_VETH], A.mac, none)),
+        ("hops", A_VETH, hop::encode(&[B_VETH, C_VETH], B.mac, A.mac)),
+        ("hops", B_VETH, hop::encode(&[C_VETH], C.mac, B.mac)),
+        ("hops_back", C_VETH, hop::encode(&[B_VETH, A_VETH], B.mac, C.mac)),
+        ("hops_back", B_VETH, hop::encode(&[A_VETH], A.mac, B.mac)),
+        ("hops_back", A_VETH, hop::encode(&[], none, A.mac)),
     ];
-    for (from, value) in hops {
-        insert(&chain, "hops", &from.to_ne_bytes(), &value);
+    for (map, from, value) in hops {
+        if let Ok(map) = chain.vm.map(map) {
+            map.insert(from.to_ne_bytes(), value).expect("fits");
+        }
     }
     chain
 }
@@ -61,6 +67,11 @@ fn insert(chain: &Bridge, map: &str, key: &[u8], value: &[u8]) {
 /// From outside to `C`.
 fn outside(packet: Packet) -> Packet {
     packet.from(STRANGER).to(C)
+}
+
+/// And back.
+fn answer(packet: Packet) -> Packet {
+    packet.from(C).to(STRANGER)
 }
 
 /// With these Ethernet addresses.
@@ -92,22 +103,26 @@ fn passes(chain: &Bridge, frame: &[u8]) {
 
 /// All that an address alone takes in.
 fn whatever() -> Vec<Vec<u8>> {
+    all(outside)
+}
+
+fn all(way: fn(Packet) -> Packet) -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for packet in kinds().into_iter().chain([icmp(), icmp6(), sctp()]) {
         for packet in [packet.clone(), packet.payload_len(999)] {
-            let packet = outside(packet);
+            let packet = way(packet);
             frames.push(packet.bytes());
             // Priority alone is no VLAN.
             frames.push(packet.vlan(0xe000).bytes());
         }
     }
-    for packet in [tcp(), udp(), icmp()].map(outside) {
+    for packet in [tcp(), udp(), icmp()].map(way) {
         frames.extend([4, 40].map(|len| packet.clone().options(vec![1; len]).bytes()));
         for (offset, more) in [(0, true), (5, true), (9, false)] {
             frames.push(packet.clone().payload_len(64).fragment(offset, more).bytes());
         }
     }
-    for packet in [tcp6(), udp6(), icmp6()].map(outside) {
+    for packet in [tcp6(), udp6(), icmp6()].map(way) {
         frames.push(packet.clone().extension(Extension::HopByHop).bytes());
         frames.push(packet.payload_len(64).fragment(5, true).bytes());
     }
@@ -256,22 +271,29 @@ fn cut_at_every_length() {
 
 #[test]
 fn from_one_to_the_next() {
-    let next = all_of_c(Shipped::Next);
-    for frame in whatever() {
+    for (next, frame) in [Shipped::Next, Shipped::NextBack]
+        .map(all_of_c)
+        .iter()
+        .flat_map(|next| whatever().into_iter().map(move |frame| (next, frame)))
+    {
         for (at, own, to, mac) in [(A_VETH, A, B_VETH, B.mac), (B_VETH, B, C_VETH, C.mac)] {
             // As it was sent in, and by a member that swaps the addresses.
             for frame in [addressed(&frame, own.mac, MARK), addressed(&frame, MARK, own.mac)] {
-                goes(&next, &frame, at, to, mac);
+                goes(next, &frame, at, to, mac);
             }
         }
         // Nobody comes after the last.
-        stays(&next, &addressed(&frame, C.mac, MARK), C_VETH, Verdict::Passed);
+        stays(next, &addressed(&frame, C.mac, MARK), C_VETH, Verdict::Passed);
     }
 }
 
 #[test]
 fn what_a_member_sends_of_itself_is_left_alone() {
-    let next = all_of_c(Shipped::Next);
+    [Shipped::Next, Shipped::NextBack].into_iter().for_each(own_is_left_alone);
+}
+
+fn own_is_left_alone(shipped: Shipped) {
+    let next = all_of_c(shipped);
     for packet in kinds().into_iter().chain([icmp(), icmp6()]) {
         for (from, veth) in [(A, A_VETH), (B, B_VETH)] {
             for to in [C, STRANGER] {
@@ -297,6 +319,85 @@ fn what_a_member_sends_of_itself_is_left_alone() {
 }
 
 #[test]
+fn answers_go_back() {
+    let back = all_of_c(Shipped::BackIn);
+    for frame in all(answer) {
+        let sent = Hop {
+            verdict: Verdict::Forwarded,
+            to: Some(B_VETH),
+            frame: patched(frame.clone(), 6, &BACK),
+        };
+        assert_eq!(back.send(&frame, C_VETH), sent);
+        // What is for the one before itself would come to it from where it is.
+        let frame = addressed(&frame, B.mac, C.mac);
+        stays(&back, &frame, C_VETH, Verdict::Passed);
+    }
+    for packet in kinds().into_iter().chain([icmp(), icmp6()]) {
+        for from in [A, B, STRANGER] {
+            stays(&back, &packet.clone().from(from).to(C).bytes(), C_VETH, Verdict::Passed);
+        }
+    }
+    stays(&back, &arp(), C_VETH, Verdict::Passed);
+    stays(&back, &neighbour_solicitation().from(C).bytes(), C_VETH, Verdict::Passed);
+    for gone in [A_VETH, B_VETH] {
+        let back = all_of_c(Shipped::BackIn);
+        back.remove("ports", &gone.to_ne_bytes());
+        all(answer).iter().for_each(|frame| stays(&back, frame, C_VETH, Verdict::Stale));
+    }
+}
+
+/// By the port that they come from.
+#[test]
+fn answers_by_port() {
+    let back = matching(Shipped::BackIn, &[(6, 44498, 0), (17, 40000, 5)]);
+    for packet in [tcp(), tcp6()].map(answer) {
+        assert_eq!(back.send(&packet.bytes(), C_VETH).verdict, Verdict::Forwarded);
+        stays(&back, &packet.vlan(5).bytes(), C_VETH, Verdict::Passed);
+    }
+    for packet in [udp(), udp6()].map(answer) {
+        stays(&back, &packet.bytes(), C_VETH, Verdict::Passed);
+        assert_eq!(back.send(&packet.vlan(5).bytes(), C_VETH).verdict, Verdict::Forwarded);
+    }
+    let other = matching(Shipped::BackIn, &[(6, WEB, 0)]);
+    stays(&other, &answer(tcp()).bytes(), C_VETH, Verdict::Passed);
+}
+
+#[test]
+fn from_one_to_the_one_before() {
+    let next = all_of_c(Shipped::NextBack);
+    let to = STRANGER.mac;
+    let left = |frame: &[u8], verdict, own: Host| Hop {
+        verdict,
+        to: None,
+        frame: addressed(frame, to, own.mac),
+    };
+    for frame in all(answer) {
+        // As it was sent in, and by a member that swaps the addresses.
+        for given in [addressed(&frame, to, BACK), addressed(&frame, BACK, to)] {
+            let frame = addressed(&frame, to, BACK);
+            let on = Hop { verdict: Verdict::Forwarded, to: Some(A_VETH), frame };
+            assert_eq!(next.send(&given, B_VETH), on);
+            // The first one's host side is where it ends, for the kernel.
+            assert_eq!(next.send(&given, A_VETH), left(&given, Verdict::Passed, A));
+            stays(&next, &given, NIC, Verdict::Passed);
+        }
+        // What is for the one before itself.
+        for given in [addressed(&frame, A.mac, BACK), addressed(&frame, BACK, A.mac)] {
+            let frame = addressed(&frame, A.mac, B.mac);
+            let own = Hop { verdict: Verdict::Passed, to: None, frame };
+            assert_eq!(next.send(&given, B_VETH), own);
+        }
+    }
+    stays(&next, &addressed(&arp(), to, BACK), B_VETH, Verdict::Passed);
+    next.remove("ports", &A_VETH.to_ne_bytes());
+    for frame in all(answer) {
+        for given in [addressed(&frame, to, BACK), addressed(&frame, BACK, to)] {
+            assert_eq!(next.send(&given, B_VETH), left(&given, Verdict::Stale, B));
+        }
+    }
+}
+
+#[test]
 fn a_broken_chain_lets_nothing_in() {
     for gone in [A_VETH, B_VETH, C_VETH] {
         let chain = all_of_c(Shipped::ChainIn);
@@ -316,7 +417,7 @@ fn a_broken_chain_lets_nothing_in() {
 fn as_long_as_a_chain_can_be() {
     let chain = all_of_c(Shipped::ChainIn);
     let members: Vec<u32> = (100..).take(MAX_MEMBERS).collect();
-    insert(&chain, "hops", &NIC.to_ne_bytes(), &hop::encode(&members, B.mac));
+    insert(&chain, "hops", &NIC.to_ne_bytes(), &hop::encode(&members, B.mac, [0; 6]));
     let frame = outside(tcp()).bytes();
     for member in &members {
         stays(&chain, &frame, NIC, Verdict::Stale);
@@ -346,7 +447,9 @@ fn bounce_sends_back_what_is_marked() {
         let frame = case.frame;
         assert_eq!(run(&frame), xdp::PASS as u64, "{}", case.name);
         if frame.len() >= 14 {
-            assert_eq!(run(&addressed(&frame, A.mac, MARK)), xdp::TX as u64, "{}", case.name);
+            for mark in [MARK, BACK] {
+                assert_eq!(run(&addressed(&frame, A.mac, mark)), xdp::TX as u64, "{}", case.name);
+            }
             // One that was swapped on the way is none of its own.
             assert_eq!(run(&addressed(&frame, MARK, A.mac)), xdp::PASS as u64, "{}", case.name);
         }

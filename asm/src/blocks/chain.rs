@@ -5,10 +5,11 @@
 //! of itself never has it. So the two can't be taken for each other, whatever addresses a member gets, and a
 //! bridge learns nobody's address at the wrong port.
 
+use super::endpoint::Side;
 use super::{END, PKT, parse};
 use crate::assembler::Assembler;
 use crate::helper::Helper;
-use crate::label::Target;
+use crate::label::{Label, Target};
 use crate::map::{MapDecl, MapIndex, MapKind};
 use crate::net::{eth, icmpv6, ipv4, ipv6, proto, vlan};
 use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, Reg};
@@ -16,8 +17,13 @@ use crate::reg::{FP, Pointer, R0, R1, R2, R3, R4, Reg};
 /// The Ethernet source of what is in a chain: a unicast address that is locally administered (IEEE 802). Each
 /// third reads the same in either byte order.
 pub const MARK: [u8; 6] = [0x0a, 0x0a, 0xc4, 0xc4, 0xa1, 0xa1];
-/// Its thirds.
-const THIRDS: [(i16, i32); 3] = [(0, 0x0a0a), (2, 0xc4c4), (4, 0xa1a1)];
+/// The same of what goes back. It keeps its destination, which is for the kernel where the way back ends.
+pub const BACK: [u8; 6] = [0x0a, 0x0a, 0xc4, 0xc4, 0xb4, 0xb4];
+
+/// Where each third of a mark is in an address, and what it is.
+fn thirds(mark: [u8; 6]) -> [(i16, i32); 3] {
+    [0, 2, 4].map(|at| (at as i16, 0x0101 * i32::from(mark[at])))
+}
 
 /// How many members a chain can have.
 pub const MAX_MEMBERS: usize = 8;
@@ -64,17 +70,21 @@ pub mod hop {
     pub(super) const AHEAD: i16 = 0;
     /// The next one's Ethernet address, 6 bytes, after two of zero.
     pub(super) const MAC: i16 = 4 * MAX_MEMBERS as i16 + 2;
+    /// The Ethernet address of whom it comes from, likewise: on the way back it is sent on as if by it.
+    pub(super) const OWN: i16 = MAC + 8;
     /// Bytes of a value.
-    pub const SIZE: usize = 4 * MAX_MEMBERS + 8;
+    pub const SIZE: usize = 4 * MAX_MEMBERS + 16;
 
-    /// A value as the programs read it; of more than [`MAX_MEMBERS`] those are left out.
-    pub fn encode(ahead: &[u32], mac: [u8; 6]) -> [u8; SIZE] {
+    /// A value as the programs read it: the next one's Ethernet address, and that of whom it comes from. Of more
+    /// than [`MAX_MEMBERS`] those are left out.
+    pub fn encode(ahead: &[u32], mac: [u8; 6], own: [u8; 6]) -> [u8; SIZE] {
         let mut out = [0; SIZE];
         let places = out.chunks_exact_mut(4).take(MAX_MEMBERS);
         for (place, ifindex) in places.zip(ahead) {
             place.copy_from_slice(&ifindex.to_ne_bytes());
         }
-        out[MAC as usize..].copy_from_slice(&mac);
+        out[MAC as usize..][..6].copy_from_slice(&mac);
+        out[OWN as usize..].copy_from_slice(&own);
         out
     }
 }
@@ -93,8 +103,17 @@ pub fn matches() -> MapDecl {
 
 /// `hops`: the interface that a frame comes in by, the NIC or a member's host side, gives a [`hop`].
 pub fn hops() -> MapDecl {
+    hops_named("hops")
+}
+
+/// `hops_back`: the same on the way back, from the last one's host side. From the first one's nobody is ahead.
+pub fn hops_back() -> MapDecl {
+    hops_named("hops_back")
+}
+
+fn hops_named(name: &'static str) -> MapDecl {
     MapDecl {
-        name: "hops",
+        name,
         kind: MapKind::Hash,
         key_size: 4,
         value_size: hop::SIZE as u32,
@@ -109,13 +128,34 @@ const PORT: i16 = KEY + key::PORT;
 const VLAN: i16 = KEY + key::VLAN;
 const PROTOCOL: i16 = KEY + key::PROTOCOL;
 
-/// Goes on if the frame bears the mark at `off`, as its source or its destination, else to `other`. Its
+/// Goes on if the frame bears this mark at `off`, as its source or its destination, else to `other`. Its
 /// Ethernet header must be known to be there. Loses `r2`.
-pub fn marked(asm: &mut Assembler, off: i16, other: &impl Target) {
-    for (third, value) in THIRDS {
+pub fn marked(asm: &mut Assembler, mark: [u8; 6], off: i16, other: &impl Target) {
+    for (third, value) in thirds(mark) {
         asm.load(R2, PKT.u16(off + third), "a third of the address");
         asm.jump_if(R2.ne(value), other, "not the mark's");
     }
+}
+
+/// Goes on if the frame is on a chain's way, there or back, as it was sent in; else to `other`. Likewise.
+pub fn on_its_way(asm: &mut Assembler, other: &impl Target) {
+    let (there, back) = (asm.label("there"), asm.label("back"));
+    marked(asm, MARK, eth::SRC, &back);
+    asm.jump(&there, "on its way");
+    asm.bind(back);
+    marked(asm, BACK, eth::SRC, other);
+    asm.bind(there);
+}
+
+/// Goes on with IP, tagged or not, else to `other`. Likewise. Loses `r3`.
+pub fn is_ip(asm: &mut Assembler, other: &impl Target) {
+    let ip = asm.label("ip");
+    asm.load(R3, PKT.u16(eth::TYPE), "EtherType");
+    asm.be16(R3, "in host order");
+    asm.jump_if(R3.eq(eth::IPV4), &ip, "IPv4");
+    asm.jump_if(R3.eq(eth::IPV6), &ip, "IPv6");
+    asm.jump_if(R3.ne(vlan::ETHERTYPE), other, "ARP, anything else");
+    asm.bind(ip);
 }
 
 /// `r0` = the hop from the interface in `ingress`, else goes to `none`. Loses `r1` to `r5` and 4 bytes of stack.
@@ -128,24 +168,24 @@ pub fn hop_from(asm: &mut Assembler, hops: MapIndex, ingress: Reg, none: &impl T
     asm.jump_if(R0.eq(0), none, "nobody comes after this one");
 }
 
-/// Goes on with a frame whose destination is one of the chain's `matches`, else to `pass`. Needs its Ethernet
-/// header. `at` is void after it, and so are `r0` to `r5` and 24 bytes of stack.
+/// Goes on with a frame whose destination, or source, is one of the chain's `matches`, else to `pass`. Needs its
+/// Ethernet header. `at` is void after it, and so are `r0` to `r5` and 24 bytes of stack.
 ///
 /// IP may have any options, extension headers or protocol, of a match without a port; only plain headers and
 /// whole datagrams have one. Untagged, or with one tag of 802.1Q: VLAN 0 is none.
-pub fn matched(asm: &mut Assembler, matches: MapIndex, at: Reg, pass: &impl Target) {
+pub fn matched(asm: &mut Assembler, matches: MapIndex, at: Reg, side: Side, pass: &impl Target) {
     let (other, look_up) = (asm.label("not_ipv4"), asm.label("look_up"));
     let ports = asm.label("ports");
     ethernet(asm, at, pass);
     asm.store(FP.u16(PORT), 0, "key: no port yet");
     asm.jump_if(R3.ne(eth::IPV4), &other, "not IPv4");
-    ipv4(asm, at, &look_up, pass);
+    ipv4(asm, at, side, &look_up, pass);
     asm.jump(&ports, "as in IPv6");
     asm.bind(other);
     asm.jump_if(R3.ne(eth::IPV6), pass, "ARP, another tag, anything else");
-    ipv6(asm, at, pass);
+    ipv6(asm, at, side, pass);
     asm.bind(ports);
-    port(asm, at, &look_up);
+    port(asm, at, side, &look_up);
     asm.bind(look_up);
     any_of(asm, matches, pass);
 }
@@ -173,7 +213,11 @@ fn ethernet(asm: &mut Assembler, at: Reg, pass: &impl Target) {
 }
 
 /// Address and protocol are in the key, `at` = what follows; to `portless` if that has no ports for sure.
-fn ipv4(asm: &mut Assembler, at: Reg, portless: &impl Target, pass: &impl Target) {
+fn ipv4(asm: &mut Assembler, at: Reg, side: Side, portless: &impl Target, pass: &impl Target) {
+    let (off, whose) = match side {
+        Side::Source => (ipv4::SRC, "the source"),
+        Side::Destination => (ipv4::DST, "the destination"),
+    };
     inside(asm, at, ipv4::LEN, pass, "too short for IPv4");
     asm.load(R4, at.u8(ipv4::VERSION_IHL), "version and header length");
     asm.mov(R3, R4, "of which");
@@ -184,7 +228,7 @@ fn ipv4(asm: &mut Assembler, at: Reg, portless: &impl Target, pass: &impl Target
     asm.store(FP.u64(KEY), 0, "key: the address, as ::ffff:a.b.c.d");
     asm.store(FP.u16(KEY + 8), 0, "so are its first ten bytes");
     asm.store(FP.u16(KEY + 10), 0xffff, "then two");
-    asm.load(R3, at.u32(ipv4::DST), "the destination");
+    asm.load(R3, at.u32(off), whose);
     asm.store(FP.u32(KEY + 12), R3, "and the four of IPv4");
     asm.jump_if(R4.ne(ipv4::PLAIN), portless, "with options");
     asm.load(R3, at.u16(ipv4::FLAGS_FRAGMENT), "flags and fragment offset");
@@ -195,7 +239,11 @@ fn ipv4(asm: &mut Assembler, at: Reg, portless: &impl Target, pass: &impl Target
 }
 
 /// The same; neighbour discovery goes to `pass`, unless extension headers are before it.
-fn ipv6(asm: &mut Assembler, at: Reg, pass: &impl Target) {
+fn ipv6(asm: &mut Assembler, at: Reg, side: Side, pass: &impl Target) {
+    let (off, whose) = match side {
+        Side::Source => (ipv6::SRC, "a quarter of the source"),
+        Side::Destination => (ipv6::DST, "a quarter of the destination"),
+    };
     let known = asm.label("known6");
     inside(asm, at, ipv6::LEN, pass, "too short for IPv6");
     asm.load(R3, at.u8(ipv6::VERSION), "version and traffic class");
@@ -204,7 +252,7 @@ fn ipv6(asm: &mut Assembler, at: Reg, pass: &impl Target) {
     asm.load(R3, at.u8(ipv6::NEXT_HEADER), "next header");
     asm.store(FP.u32(PROTOCOL), R3, "key: the protocol");
     for word in (0..16).step_by(4) {
-        asm.load(R4, at.u32(ipv6::DST + word), "a quarter of the destination");
+        asm.load(R4, at.u32(off + word), whose);
         asm.store(FP.u32(KEY + key::ADDRESS + word), R4, "key: the address");
     }
     asm.add(at, i32::from(ipv6::LEN), "what follows");
@@ -217,19 +265,22 @@ fn ipv6(asm: &mut Assembler, at: Reg, pass: &impl Target) {
 }
 
 /// The port is in the key, if the protocol has some and they lie in the frame.
-fn port(asm: &mut Assembler, at: Reg, portless: &impl Target) {
+fn port(asm: &mut Assembler, at: Reg, side: Side, portless: &impl Target) {
+    let (off, whose) = match side {
+        Side::Source => (0, "the source's port"),
+        Side::Destination => (2, "the destination's port"),
+    };
     let has_ports = asm.label("has_ports");
     asm.load(R3, FP.u32(PROTOCOL), "the protocol");
     asm.jump_if(R3.eq(proto::TCP), &has_ports, "TCP");
     asm.jump_if(R3.ne(proto::UDP), portless, "neither TCP nor UDP");
     asm.bind(has_ports);
     inside(asm, at, PORTS, portless, "too short for its ports");
-    asm.load(R3, at.u16(DST_PORT), "the destination's port");
+    asm.load(R3, at.u16(off), whose);
     asm.store(FP.u16(PORT), R3, "key: the port");
 }
 
-/// Where TCP and UDP have the destination's port, and bytes of both ports.
-const DST_PORT: i16 = 2;
+/// Bytes of both ports, the source's first, with which TCP and UDP begin.
 const PORTS: i16 = 4;
 
 /// Goes on if the key is there, or without its port, or without its protocol too.
@@ -254,8 +305,13 @@ fn any_of(asm: &mut Assembler, matches: MapIndex, pass: &impl Target) {
 
 /// Goes on if all who are still to come are there, else to `broken`: what can't go all the way must not go a
 /// part of it. Loses `r0` to `r5`.
-pub fn whole(asm: &mut Assembler, ports: MapIndex, hop: Reg, broken: &impl Target) {
-    let all_there = asm.label("all_there");
+pub fn whole(
+    asm: &mut Assembler,
+    ports: MapIndex,
+    hop: Reg,
+    all_there: Label,
+    broken: &impl Target,
+) {
     for place in (hop::AHEAD..).step_by(4).take(MAX_MEMBERS) {
         if place > hop::AHEAD {
             asm.load(R1, hop.u32(place), "who comes then");
@@ -276,9 +332,56 @@ pub fn address(asm: &mut Assembler, hop: Reg) {
         asm.load(R2, hop.u16(hop::MAC + third), "a third of the next one's address");
         asm.store(PKT.u16(eth::DST + third), R2, "is the destination's");
     }
-    for (third, value) in THIRDS {
+    mark(asm, MARK);
+}
+
+fn mark(asm: &mut Assembler, mark: [u8; 6]) {
+    for (third, value) in thirds(mark) {
         asm.store(PKT.u16(eth::SRC + third), value, "the mark is the source");
     }
+}
+
+/// Whom a frame on its way back is sent on as if by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum As {
+    /// The chain: it is still on its way.
+    Marked,
+    /// The one that it comes from: there the way back ends.
+    Own,
+}
+
+/// The frame is for whom it was sent to, whose address is at `to` in it, also if a member has swapped the two.
+/// Loses `r2`.
+pub fn address_back(asm: &mut Assembler, hop: Reg, to: Reg, by: As) {
+    for third in [0, 2, 4] {
+        asm.load(R2, to.u16(third), "a third of whom it was sent to");
+        asm.store(PKT.u16(eth::DST + third), R2, "is the destination's");
+    }
+    match by {
+        As::Marked => mark(asm, BACK),
+        As::Own => {
+            for third in [0, 2, 4] {
+                asm.load(R2, hop.u16(hop::OWN + third), "a third of the member's address");
+                asm.store(PKT.u16(eth::SRC + third), R2, "is the source's");
+            }
+        }
+    }
+}
+
+/// Goes on if somebody is ahead to whom the frame, whose destination is at `to` in it, may go, else to `out`: the
+/// next one would not get what is for itself, as a bridge sends nothing back where it comes from. Loses `r1` to
+/// `r3`.
+pub fn onward(asm: &mut Assembler, hop: Reg, to: Reg, out: &impl Target) {
+    let onward = asm.label("onward");
+    asm.load(R1, hop.u32(hop::AHEAD), "who is next");
+    asm.jump_if(R1.eq(0), out, "nobody: the way back ends here");
+    for third in [0, 2, 4] {
+        asm.load(R2, to.u16(third), "a third of whom it was sent to");
+        asm.load(R3, hop.u16(hop::MAC + third), "and of the next one's address");
+        asm.jump_if(R2.ne(R3), &onward, "not for the next one itself");
+    }
+    asm.jump(out, "for the next one itself");
+    asm.bind(onward);
 }
 
 /// Goes on if there are `len` bytes from `at` on. Loses `r2`.

@@ -12,7 +12,7 @@ use crate::xdp;
 /// What it does.
 pub(super) const ABOUT: &str = "\
 The plainest member of a chain, on a container's eth0: what bears the mark of a chain goes back where it came
-from, by XDP_TX, so that `next` sends it on. All else is the container's own, and goes to its stack.";
+from, by XDP_TX, so that `next` sends it on. The way back is the same to it. All else is the container's own, and goes to its stack.";
 
 /// Its registers.
 pub(super) const CONTRACT: &str = "\
@@ -27,7 +27,7 @@ pub fn bounce() -> Result<Program, Error> {
     let own = asm.label("own");
     parse::context(&mut asm, R9);
     parse::within(&mut asm, eth::LEN, &own, "too short for Ethernet");
-    chain::marked(&mut asm, eth::SRC, &own);
+    chain::on_its_way(&mut asm, &own);
     asm.mov(R0, xdp::TX, "XDP_TX: on its way through a chain");
     asm.exit("done");
     asm.bind(own);

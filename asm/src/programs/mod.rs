@@ -12,7 +12,7 @@ mod shipped;
 mod trust;
 
 pub use bounce::bounce;
-pub use chain::{chain_in, next};
+pub use chain::{back_in, chain_in, next, next_back};
 pub use count::count;
 pub use forward::{Checksum, forward, forward_frags};
 pub use measure::{Method, measure};

@@ -2,8 +2,8 @@
 //! can't reach a kernel.
 
 use super::{
-    Checksum, Method, bounce, chain, chain_in, count, forward, forward_frags, measure, next, pass,
-    peer, trust,
+    Checksum, Method, back_in, bounce, chain, chain_in, count, forward, forward_frags, measure,
+    next, next_back, pass, peer, trust,
 };
 use crate::error::Error;
 use crate::program::Program;
@@ -25,6 +25,10 @@ pub enum Shipped {
     ChainIn,
     /// [`next()`]
     Next,
+    /// [`next_back()`]
+    NextBack,
+    /// [`back_in()`]
+    BackIn,
     /// [`bounce()`]
     Bounce,
     /// [`count()`]
@@ -35,7 +39,7 @@ pub enum Shipped {
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
@@ -44,6 +48,8 @@ impl Shipped {
         Self::Trust,
         Self::ChainIn,
         Self::Next,
+        Self::NextBack,
+        Self::BackIn,
         Self::Bounce,
         Self::Count,
         Self::Measure(Method::Empty),
@@ -64,6 +70,8 @@ impl Shipped {
             Self::Trust => "trust",
             Self::ChainIn => "chain-in",
             Self::Next => "next",
+            Self::NextBack => "next+back",
+            Self::BackIn => "back-in",
             Self::Bounce => "bounce",
             Self::Count => "count",
             Self::Measure(Method::Empty) => "measure+empty",
@@ -88,8 +96,10 @@ impl Shipped {
             Self::ForwardFrags => &[forward::ABOUT, forward::KEEP, forward::FRAGS],
             Self::Peer => &[peer::ABOUT],
             Self::Trust => &[trust::ABOUT],
-            Self::ChainIn => &[chain::ABOUT],
+            Self::ChainIn => &[chain::IN],
             Self::Next => &[chain::NEXT],
+            Self::NextBack => &[chain::NEXT, chain::NEXT_BACK],
+            Self::BackIn => &[chain::BACK_IN],
             Self::Bounce => &[bounce::ABOUT],
             Self::Count => &[count::ABOUT],
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
@@ -107,7 +117,7 @@ impl Shipped {
             Self::Forward(_) | Self::ForwardFrags => forward::CONTRACT,
             Self::Peer => peer::CONTRACT,
             Self::Trust => trust::CONTRACT,
-            Self::ChainIn | Self::Next => chain::CONTRACT,
+            Self::ChainIn | Self::Next | Self::NextBack | Self::BackIn => chain::CONTRACT,
             Self::Bounce => bounce::CONTRACT,
             Self::Count => count::CONTRACT,
             Self::Measure(_) => measure::CONTRACT,
@@ -124,6 +134,8 @@ impl Shipped {
             Self::Trust => trust(),
             Self::ChainIn => chain_in(),
             Self::Next => next(),
+            Self::NextBack => next_back(),
+            Self::BackIn => back_in(),
             Self::Bounce => bounce(),
             Self::Count => count(),
             Self::Measure(method) => measure(method),

@@ -149,7 +149,8 @@ pub(super) fn show(reports: &[Report]) {
     }
     for Report { chain, .. } in reports {
         let matches: Vec<String> = chain.matches.iter().map(ToString::to_string).collect();
-        say(format_args!("{} takes in: {}", chain.nic, matches.join(" or ")));
+        let back = if chain.back { "; answers go back" } else { "" };
+        say(format_args!("{} takes in: {}{back}", chain.nic, matches.join(" or ")));
     }
 }
 

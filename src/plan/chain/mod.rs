@@ -46,6 +46,8 @@ pub struct Chain {
     pub matches: Vec<Match>,
     /// The containers, in order.
     pub members: Vec<Stop>,
+    /// Whether the last one's answers go back through them.
+    pub back: bool,
 }
 
 /// A container in a chain.
@@ -61,6 +63,8 @@ pub struct Stop {
     pub mac: Mac,
     /// What makes its end take frames, and do with them what it should.
     pub ready: Ready,
+    /// The features of the container's end that are changed.
+    pub features: Vec<Feature>,
 }
 
 /// What is done at a container's end.
@@ -140,9 +144,13 @@ impl Chain {
         for (at, Stop { inside, host, ready, .. }) in members.iter().enumerate() {
             let own = ready.program().map(|program| Place { program, at: inside, host });
             places.extend(own);
-            if at != last {
-                places.push(Place { program: Shipped::Next, at: host, host });
-            }
+            let on_host = match (at == last, self.back) {
+                (false, false) => Some(Shipped::Next),
+                (false, true) => Some(Shipped::NextBack),
+                (true, false) => None,
+                (true, true) => Some(Shipped::BackIn),
+            };
+            places.extend(on_host.map(|program| Place { program, at: host, host }));
         }
         places
     }
@@ -158,11 +166,12 @@ impl Chain {
             }
             None => Fact::NicFeature { at: self.nic.clone(), feature: feature.clone() },
         }));
-        for Stop { inside, host, ready, .. } in &self.members {
-            if *ready == Ready::Gro {
-                let feature = Feature { name: "rx-gro".into(), was: false, on: true };
-                facts.push(Fact::Feature { host: host.clone(), at: inside.clone(), feature });
-            }
+        for Stop { inside, host, features, .. } in &self.members {
+            facts.extend(features.iter().map(|feature| Fact::Feature {
+                host: host.clone(),
+                at: inside.clone(),
+                feature: feature.clone(),
+            }));
             facts.push(Fact::Port { segment: segment(), at: host.clone() });
         }
         facts.extend(self.places().into_iter().rev().map(|place| {

@@ -13,20 +13,22 @@ use super::super::{Plan, carry};
 use super::{Chain, Match, Ready, Stop, VERSION};
 use crate::container::{Attachment, Container, Interface};
 use crate::sys::bpf::XdpMode;
+use crate::sys::ethtool;
 use crate::sys::netlink::LinkInfo;
 use crate::{Error, Result};
 
-/// Of the far end of a veth: checksums and tags that it leaves to the device, XDP loses.
+/// Of the far end of a veth, where a stack sends: checksums and tags that it leaves to the device, XDP loses.
 const FAR: [&str; 3] = ["tx-checksum-ip-generic", "tx-vlan-hw-insert", "tx-vlan-stag-hw-insert"];
 /// Of any other NIC: a tag that it takes out of the frame, XDP does not see.
 const NIC: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
-/// The plan that makes a chain from `nic` through `containers`. Without `matches` all goes in that is for the
-/// last one's addresses. `chains` are all there are. Changes nothing.
+/// The plan that makes a chain from `nic` through `containers`, and `back`. Without `matches` all goes in that is
+/// for the last one's addresses. `chains` are all there are. Changes nothing.
 pub fn up(
     nic: (Interface, LinkInfo),
     containers: &[Container],
     matches: Vec<Match>,
+    back: bool,
     chains: &[Chain],
     ground: Ground,
 ) -> Result<Plan> {
@@ -35,7 +37,7 @@ pub fn up(
         return Err(Error::ChainThere { nic: nic.name });
     }
     let mut warnings = Vec::new();
-    let members = stops(&nic, containers, ground)?;
+    let members = stops(&nic, containers, back, ground)?;
     let Some((last, of)) = containers.last().zip(members.last()) else {
         return Err(Error::NotForChain { name: nic.name, why: "name at least one container" });
     };
@@ -44,7 +46,7 @@ pub fn up(
     warnings.extend(members_mtu(&link, containers));
     let far = far(&nic, &link, ground, &mut warnings)?;
     let features = features(&nic, far.is_some(), ground)?;
-    let chain = Chain { version: VERSION, nic, far, features, matches, members };
+    let chain = Chain { version: VERSION, nic, far, features, matches, members, back };
     let mut actions = Vec::new();
     for fact in chain.facts() {
         // What is there already stays.
@@ -56,7 +58,12 @@ pub fn up(
 }
 
 /// The members, as they are to be.
-fn stops(nic: &Interface, containers: &[Container], ground: Ground) -> Result<Vec<Stop>> {
+fn stops(
+    nic: &Interface,
+    containers: &[Container],
+    back: bool,
+    ground: Ground,
+) -> Result<Vec<Stop>> {
     let mut stops: Vec<Stop> = Vec::new();
     if containers.len() > MAX_MEMBERS {
         let why = "a chain has at most 8 members: leave some out";
@@ -70,15 +77,27 @@ fn stops(nic: &Interface, containers: &[Container], ground: Ground) -> Result<Ve
         }
         refuse_member(&container.name, nic, found)?;
         let last = at + 1 == containers.len();
-        if !last {
+        if back {
+            refuse_way_back(containers, container, found)?;
+        }
+        if !last || back {
             refuse_occupied(&found.host.name, &found.host_link)?;
+        }
+        let ready = if last { takes(found, ground)? } else { answers(found)? };
+        let mut changed = Vec::new();
+        if ready == Ready::Gro {
+            changed.push(Feature { name: "rx-gro".into(), was: false, on: true });
+        }
+        if last && back {
+            changed.extend(off(&FAR, |name| ground.feature(&found.host, name))?);
         }
         stops.push(Stop {
             name: container.name.clone(),
             inside: found.inside.clone(),
             host: found.host.clone(),
             mac: found.mac,
-            ready: if last { takes(found, ground)? } else { answers(found)? },
+            ready,
+            features: changed,
         });
     }
     Ok(stops)
@@ -114,6 +133,22 @@ fn refuse_member(name: &str, nic: &Interface, found: &Attachment) -> Result<()> 
             refused("its host side is in another namespace than the NIC: run xhop where both are")
         }
         None => Ok(()),
+    }
+}
+
+/// Where the way back ends, the kernel must do what it would do with what comes from the last one itself.
+fn refuse_way_back(all: &[Container], member: &Container, found: &Attachment) -> Result<()> {
+    let refused = |why| Err(Error::NotForChain { name: member.name.clone(), why });
+    let first = all.first().and_then(|first| first.attachments.first());
+    let bridge = first.and_then(|first| first.bridge.as_ref()).map(|bridge| &bridge.interface);
+    match all.len() {
+        1 => refused("with --back there are two members or more: add one, or leave --back out"),
+        _ if bridge.is_none() || found.bridge.as_ref().map(|on| &on.interface) != bridge => {
+            refused(
+                "with --back all are on one bridge: leave --back out, or put it on that of the first",
+            )
+        }
+        _ => Ok(()),
     }
 }
 
@@ -229,17 +264,23 @@ fn far(
     }
 }
 
-/// The features that have to be changed.
+/// The features that have to be changed, so that XDP sees whole checksums and tags.
 fn features(nic: &Interface, far: bool, ground: Ground) -> Result<Vec<Feature>> {
-    let names: &[&str] = if far { &FAR } else { &NIC };
+    match far {
+        true => off(&FAR, |name| ground.feature(nic, name)),
+        false => off(&NIC, |name| ground.own_feature(nic, name)),
+    }
+}
+
+/// Those of `names` that are on, to be switched off. One that can't be is no reason: few NICs have tags of service
+/// providers at all.
+fn off(
+    names: &[&str],
+    found: impl Fn(&str) -> Result<Option<ethtool::Feature>>,
+) -> Result<Vec<Feature>> {
     let mut changed = Vec::new();
     for name in names {
-        let found = match far {
-            true => ground.feature(nic, name)?,
-            false => ground.own_feature(nic, name)?,
-        };
-        // One that can't be switched off is no reason: few NICs have tags of service providers at all.
-        if found.is_some_and(|found| found.active && !found.fixed) {
+        if found(name)?.is_some_and(|found| found.active && !found.fixed) {
             changed.push(Feature { name: (*name).into(), was: true, on: false });
         }
     }
