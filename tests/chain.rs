@@ -202,6 +202,62 @@ fn tcp_in_a_vlan() {
     });
 }
 
+/// Members may be joined too: what they send each other hops by tc, what is in the chain is none of that.
+#[test]
+fn beside_who_is_joined() {
+    lab("beside_who_is_joined", |lab| {
+        let stage = Stage::new(lab, By::Routing);
+        let before = lab.everything();
+        for back in [&[][..], &["--back"]] {
+            for chain_first in [true, false] {
+                if chain_first {
+                    stage.chain(back);
+                }
+                lab.xhop(&["up", "a", "b", "c"]).ok();
+                if !chain_first {
+                    stage.chain(back);
+                }
+                stage.tcp("10.9.0.4");
+                for (from, address) in [("a", "10.9.0.4"), ("b", "10.9.0.2"), ("c", "10.9.0.3")] {
+                    lab.pings(from, address);
+                }
+                assert_eq!((stage.state(), lab.state("netns:a")), ("up".into(), "up".into()));
+                lab::audit::clean(lab);
+                match chain_first {
+                    true => stage.takes_down(),
+                    false => drop(lab.xhop(&["down", "a", "b", "c"]).ok()),
+                }
+                lab::audit::clean(lab);
+                lab.xhop(&["down", "--all"]).ok();
+                assert_same(&before, &lab.everything());
+            }
+        }
+    });
+}
+
+/// Under another name, and when it is gone.
+#[test]
+fn a_nic_that_goes() {
+    lab("a_nic_that_goes", |lab| {
+        let stage = Stage::new(lab, By::Bridging);
+        stage.chain(&[]);
+        for line in ["link set nic0 down", "link set nic0 name nic1", "link set nic1 up"] {
+            lab.ok_in(Where::Own, &["ip"].into_iter().chain(line.split(' ')).collect::<Vec<_>>());
+        }
+        stage.goes_through(2, || lab.pings(OUTSIDE, "10.9.0.4"));
+        lab.xhop(&["down", "--chain", "nic1"]).ok();
+        assert_eq!(lab.own_files(), "");
+        lab.xhop(&["chain", "nic1", "a", "b", "c"]).ok();
+        lab.ok_in(Where::Own, &["ip", "link", "del", "nic1"]);
+        assert_eq!(stage.state(), "detached");
+        lab.xhop(&["down", "--chain", "nic1"]).ok();
+        assert_eq!(lab.own_files(), "");
+        for veth in ["veth-a", "veth-b", "veth-c"] {
+            assert_eq!(lab.xdp_on(Where::Own, veth), None);
+        }
+    });
+}
+
 /// A sum that is wrong stays wrong: nobody mends it on the way.
 #[test]
 fn a_wrong_sum_stays_wrong() {

@@ -1,7 +1,7 @@
 //! `xhop down`: takes containers out again.
 
 use super::{execute, lock, need_privileges, watch};
-use crate::container::{Name, Namespaces, find};
+use crate::container::{Name, Namespaces, find, interface_named};
 use crate::plan::{Chain, Ground, Member, chain, down, record};
 use crate::{Error, Result};
 
@@ -39,7 +39,9 @@ pub fn run(args: Args) -> Result<()> {
     let ground = Ground::new(&namespaces);
     let mut plan = down(&leaving, &members, ground)?;
     let chains = chain::record::all()?;
-    let stays = |chain: &Chain| !args.all && args.chain.as_ref() != Some(&chain.nic.name);
+    let stays = |chain: &Chain| {
+        !args.all && !args.chain.as_ref().is_some_and(|name| is_of(chain, name, &namespaces))
+    };
     let (staying, down): (Vec<_>, Vec<_>) = chains.into_iter().partition(stays);
     if let (Some(nic), true) = (&args.chain, down.is_empty()) {
         return Err(Error::NoChain { nic: nic.escape_debug().to_string() });
@@ -52,6 +54,14 @@ pub fn run(args: Args) -> Result<()> {
             .push("xhop watch runs, and joins again who is on a bridge that it watches".into());
     }
     execute(plan, ground, args.dry_run, args.json, "took out")
+}
+
+/// Whether it is the chain of the NIC of this name: as it is now, or as it was.
+fn is_of(chain: &Chain, nic: &str, namespaces: &Namespaces) -> bool {
+    match interface_named(nic, namespaces) {
+        Ok((now, _)) => now == chain.nic,
+        Err(_) => chain.nic.name == nic,
+    }
 }
 
 fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {

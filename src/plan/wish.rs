@@ -1,5 +1,6 @@
 //! The member that a container is to become: what has to be changed for it, from what is found.
 
+use super::chain;
 use super::ground::Ground;
 use super::member::{Feature, Member, Readiness, Replaced, Size, SizeOf, VERSION};
 use super::pins::MemberPins;
@@ -221,6 +222,9 @@ fn has_own_native(
 ) -> Result<bool> {
     let native = |xdp: &&XdpAttached| xdp.mode == XdpMode::Native;
     let Some(found) = attachment.inside_link.xdp.iter().find(native) else { return Ok(false) };
+    if chain::attached_inside(&attachment.inside, ground)? == Some(found.prog_id) {
+        return Ok(false);
+    }
     let Some(before) = before else { return Ok(true) };
     // It may be ours, so that its end polls.
     let pin = MemberPins::of(&before.segment, &before.host).inside(Shipped::Pass);

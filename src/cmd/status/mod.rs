@@ -11,6 +11,7 @@ use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 use super::{lock, need_privileges, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
+use crate::plan::chain::attached_inside;
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Datapath, Ways};
 use crate::plan::{Action, Ground, MemberPins, altered, apart, jumbo, mute, record};
@@ -186,9 +187,12 @@ fn state(member: &Member, attached: bool, ground: Ground) -> Result<State> {
         if mute(&host, &inside, Some(&bridge)).or(apart(&host, &bridge)).is_some() {
             return Ok(State::Apart);
         }
-        let native = inside.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native);
-        if native && member.datapath == Datapath::Tc {
-            return Ok(State::Round);
+        let native = inside.xdp.iter().find(|xdp| xdp.mode == XdpMode::Native);
+        if let (Some(xdp), Datapath::Tc) = (native, member.datapath) {
+            // What a chain has attached leaves to the stack what is none of the chain.
+            if attached_inside(&member.inside, ground)? != Some(xdp.prog_id) {
+                return Ok(State::Round);
+            }
         }
     }
     let deaf =

@@ -5,6 +5,7 @@
 
 mod altered;
 mod down;
+mod inside;
 mod matches;
 pub mod record;
 mod tables;
@@ -17,6 +18,7 @@ use xhop_asm::programs::Shipped;
 
 pub use altered::altered;
 pub use down::down;
+pub use inside::attached_inside;
 pub use matches::Match;
 pub use tables::{make, maps, remove, there};
 pub use up::up;
