@@ -31,6 +31,14 @@ pub enum Command {
     ///
     /// One that is gone is named as it was when it was joined.
     Down(cmd::down::Args),
+    /// Make a service chain: what comes by a NIC goes through containers, one after the other.
+    ///
+    /// Frames for the last container's addresses (--match: for some of them) are redirected into the first
+    /// one, whose own XDP program looks at them and answers XDP_TX; then into the next, and so on. The last
+    /// one's stack gets them. Where a container has no XDP program, one is attached that answers XDP_TX to all
+    /// that is in the chain. What the containers send of themselves takes its usual way. `xhop down --chain NIC`
+    /// takes it down.
+    Chain(cmd::chain::Args),
     /// Stay, and join who comes to a bridge; take out who goes; mend what others change.
     ///
     /// Who is joined when it ends stays joined, unless --down-on-exit says otherwise; the next one goes on from
@@ -93,6 +101,7 @@ impl Command {
         match self {
             Self::Up(args) => cmd::up::run(args),
             Self::Down(args) => cmd::down::run(args),
+            Self::Chain(args) => cmd::chain::run(args),
             Self::Watch(args) => cmd::watch::run(args),
             Self::Status(args) => cmd::status::run(args),
             Self::Audit(args) => cmd::audit::run(args),

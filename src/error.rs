@@ -220,6 +220,52 @@ pub enum Error {
         /// Its name, as it was given.
         name: String,
     },
+    /// There is no such interface.
+    #[error("there is no interface {name} here: `ip link` lists them")]
+    NoSuchInterface {
+        /// Its name, as it was given, made printable.
+        name: String,
+    },
+    /// Who can't be in a chain, or what can't have one.
+    #[error("{name} can't have or be in a chain: {why}")]
+    NotForChain {
+        /// The container or the NIC.
+        name: String,
+        /// The reason and the remedy.
+        why: &'static str,
+    },
+    /// The NIC has a chain.
+    #[error("{nic} has a chain already: take it down first with `xhop down --chain {nic}`")]
+    ChainThere {
+        /// The NIC.
+        nic: String,
+    },
+    /// The NIC has none.
+    #[error("{nic} has no chain: `xhop status` lists those there are")]
+    NoChain {
+        /// As it was given.
+        nic: String,
+    },
+    /// What would go in at one end would come out nowhere.
+    #[error(
+        "{address} is no address of {last}, the last of the chain: add it there, or name last who has it"
+    )]
+    NotTheLasts {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The last container.
+        last: String,
+    },
+    /// A program where one of a chain's would be.
+    #[error(
+        "{ifname} bears {by} already, and a chain takes nobody's place: have its owner detach it, or take out with `xhop down` who is joined by native XDP"
+    )]
+    ChainOccupied {
+        /// The interface.
+        ifname: String,
+        /// What is there.
+        by: String,
+    },
     /// `xhop watch` a second time.
     #[error(
         "another xhop watch runs: it watches all bridges unless it was given some; end it first"
@@ -311,7 +357,9 @@ pub enum Error {
         ifname: String,
     },
     /// No XDP in the driver.
-    #[error("{ifname}: its driver has no native XDP in this kernel: veth has it from 4.19 on")]
+    #[error(
+        "{ifname}: its driver has no native XDP in this kernel: veth has it from 4.19 on, of NICs many"
+    )]
     NoNativeXdp {
         /// The interface.
         ifname: String,

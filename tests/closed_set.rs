@@ -81,6 +81,15 @@ fn name_of<'a>(load: &[u8], listed: &'a [Listed]) -> Option<&'a str> {
     listed.iter().find(|(_, bytes)| bytes == load).map(|(name, _)| name.as_str())
 }
 
+/// A NIC and two containers in xhop's own namespace.
+fn chain_to_be(lab: &Lab) {
+    let bridge = lab.bridge_at(Where::Own, "br1");
+    bridge.container("x", "10.8.0.2/24", "fd08::2/64");
+    bridge.container("y", "10.8.0.3/24", "fd08::3/64");
+    let add = "ip link add nic0 up type veth peer name nic netns a";
+    lab.ok_in(Where::Own, &add.split(' ').collect::<Vec<_>>());
+}
+
 #[test]
 fn what_is_loaded_is_listed() {
     let test = "what_is_loaded_is_listed";
@@ -113,6 +122,12 @@ fn what_is_loaded_is_listed() {
             }
         }
         loads.extend(loaded_by(lab, new, &["doctor"]));
+        chain_to_be(lab);
+        // `bounce`, `next` and `chain-in`; the last one's end polls by `pass`, or by GRO.
+        for (xhop, back) in [(new, &[][..]), (new, &["--back"]), (old, &[])] {
+            loads.extend(loaded_by(lab, xhop, &[&["chain", "nic0", "x", "y"], back].concat()));
+            lab.xhop(&["down", "--all"]).ok();
+        }
         loads.extend(loaded_by(lab, new, &["demo"]));
         loads.extend(loaded_by(lab, new, &["bench", "--frames", "--rounds", "1"]));
         let listed = listed(lab);

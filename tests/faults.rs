@@ -6,11 +6,15 @@ mod lab;
 
 use std::fs;
 
+use lab::chain::{By, Stage};
 use lab::{Lab, Output, Where, XHOP, assert_one_line, assert_same, lab_with};
 
 const TRACE: &str = "/run/trace";
 /// Ways to join that have all kinds of steps between them. For each, one laboratory.
 const UPS: [&[&str]; 1] = [&["up", "a", "b", "--datapath", "tc", "--jumbo"]];
+
+/// These, and a chain.
+const ALL: [&[&str]; 2] = [UPS[0], &["chain", "nic0", "a", "b", "--back"]];
 
 /// The calls by which xhop changes the machine, as strace's regular expressions; what they fail
 /// with; and which of them are tried: every so many, for the frequent ones are all alike.
@@ -40,17 +44,25 @@ fn xhop_but(lab: &Lab, args: &[&str], calls: &str, what: &str, nth: usize) -> Op
     hit.then_some(done)
 }
 
+/// What the command is about.
+fn stage(lab: &Lab, up: &[&str]) {
+    match up {
+        ["chain", ..] => drop(Stage::new(lab, By::Bridging)),
+        _ => drop(lab.pair()),
+    }
+}
+
 /// `up` either does all of it or nothing.
 #[test]
 fn a_call_of_up_fails() {
-    for up in UPS {
+    for up in ALL {
         lab_with("a_call_of_up_fails", &["strace"], |lab| a_call_fails(lab, up));
     }
 }
 
 fn a_call_fails(lab: &Lab, up: &[&str]) {
     println!("{up:?}");
-    lab.pair();
+    stage(lab, up);
     let before = lab.everything();
     for (calls, errno, step) in CALLS {
         let error = format!("error={errno}");
@@ -75,14 +87,14 @@ fn a_call_fails(lab: &Lab, up: &[&str]) {
 
 #[test]
 fn up_is_killed() {
-    for up in UPS {
+    for up in ALL {
         lab_with("up_is_killed", &["strace"], |lab| up_killed(lab, up));
     }
 }
 
 fn up_killed(lab: &Lab, up: &[&str]) {
     println!("{up:?}");
-    lab.pair();
+    stage(lab, up);
     let before = lab.everything();
     for (calls, _, step) in CALLS {
         // Those that `a_call_of_up_fails` leaves out.
@@ -110,14 +122,14 @@ fn down_is_killed() {
 
 /// What a `down` has left, the next one takes back.
 fn down_but(name: &str, signal: Option<&str>, first: usize) {
-    for up in UPS {
+    for up in ALL {
         lab_with(name, &["strace"], |lab| down_but_of(lab, up, signal, first));
     }
 }
 
 fn down_but_of(lab: &Lab, up: &[&str], signal: Option<&str>, first: usize) {
     println!("{up:?}");
-    lab.pair();
+    stage(lab, up);
     let before = lab.everything();
     for (calls, errno, step) in CALLS {
         let error = format!("error={errno}");

@@ -17,6 +17,20 @@ pub mod eth {
     pub const IPV6: i32 = 0x86dd;
 }
 
+/// A VLAN's tag (IEEE 802.1Q), which stands where the EtherType would. Offsets count from behind that.
+pub mod vlan {
+    /// `ETH_P_8021Q`, in the EtherType's place.
+    pub const ETHERTYPE: i32 = 0x8100;
+    /// Priority and VLAN, 2 bytes.
+    pub const TCI: i16 = 0;
+    /// What follows, 2 bytes.
+    pub const TYPE: i16 = 2;
+    /// Bytes that the frame is longer.
+    pub const LEN: i16 = 4;
+    /// The VLAN's number in the TCI (`VLAN_VID_MASK`).
+    pub const VID: i32 = 0x0fff;
+}
+
 /// IPv4 (RFC 791).
 pub mod ipv4 {
     /// Version and header length, 4 bits each.

@@ -22,6 +22,9 @@ _xhop() {
             xhop,bench)
                 cmd="xhop__subcmd__bench"
                 ;;
+            xhop,chain)
+                cmd="xhop__subcmd__chain"
+                ;;
             xhop,demo)
                 cmd="xhop__subcmd__demo"
                 ;;
@@ -63,6 +66,9 @@ _xhop() {
                 ;;
             xhop__subcmd__help,bench)
                 cmd="xhop__subcmd__help__subcmd__bench"
+                ;;
+            xhop__subcmd__help,chain)
+                cmd="xhop__subcmd__help__subcmd__chain"
                 ;;
             xhop__subcmd__help,demo)
                 cmd="xhop__subcmd__help__subcmd__demo"
@@ -107,7 +113,7 @@ _xhop() {
 
     case "${cmd}" in
         xhop)
-            opts="-h -V --help --version up down watch status audit doctor demo bench programs show disasm lint vm help"
+            opts="-h -V --help --version up down chain watch status audit doctor demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -150,6 +156,24 @@ _xhop() {
                     return 0
                     ;;
                 --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__chain)
+            opts="-h --match --back --dry-run --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --match)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -215,12 +239,16 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__down)
-            opts="-h --all --dry-run --json --help"
+            opts="-h --all --chain --dry-run --json --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --chain)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;
@@ -229,7 +257,7 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help)
-            opts="up down watch status audit doctor demo bench programs show disasm lint vm help"
+            opts="up down chain watch status audit doctor demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -257,6 +285,20 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help__subcmd__bench)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__help__subcmd__chain)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -6,10 +6,12 @@ use std::path::PathBuf;
 use xhop_asm::programs::Shipped;
 use xhop_asm::{MapDecl, Program};
 
+use super::Records;
 use crate::container::Interface;
+use crate::plan::chain::{self, Place};
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Spot, inside_spot};
-use crate::plan::{MemberPins, Segment};
+use crate::plan::{Chain, MemberPins, Segment};
 use crate::{Error, Result};
 
 /// A program of ours in its place.
@@ -47,17 +49,49 @@ impl Expected {
         }
         Ok(all)
     }
+
+    /// A chain's programs.
+    pub fn of_chain(chain: &Chain) -> Result<Vec<Self>> {
+        let one = |place: Place| {
+            let (shipped, pins) = (place.program, chain.pins(place.host));
+            let program = shipped.program().map_err(Error::Assemble)?;
+            let maps = program.maps().iter().map(|decl| (decl.clone(), pins.map(decl))).collect();
+            let (at, pin) = (place.at.clone(), place.pin(chain));
+            let (spot, attach) = (Spot::Native, Attach::Link);
+            Ok(Self { program, shipped, at, spot, attach, pin, maps })
+        };
+        chain.places().into_iter().map(one).collect()
+    }
+}
+
+/// All maps that our programs share or have, by their pins.
+pub fn map_pins(records: Records) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for member in records.members {
+        all.push(MemberPins::of(&member.segment, &member.host).stats());
+        all.extend(Segment::maps().map(|decl| member.segment.pins().join(decl.name)));
+    }
+    for chain in records.chains {
+        let on_host = chain.places().into_iter().filter(Place::is_on_host);
+        all.extend(on_host.map(|place| chain.pins(place.host).stats()));
+        all.extend(
+            chain::maps(chain).into_iter().map(|decl| chain.segment().pins().join(decl.name)),
+        );
+    }
+    all
 }
 
 /// All pins that there may be, by the records.
-pub fn pins(members: &[Member]) -> BTreeSet<PathBuf> {
-    let mut all = BTreeSet::new();
-    for member in members {
+pub fn pins(records: Records) -> BTreeSet<PathBuf> {
+    let mut all = BTreeSet::from_iter(map_pins(records));
+    for chain in records.chains {
+        all.extend(chain.places().iter().map(|place| place.pin(chain)));
+    }
+    for member in records.members {
         let pins = MemberPins::of(&member.segment, &member.host);
-        all.extend([pins.forward(), pins.stats()]);
+        all.insert(pins.forward());
         all.extend(member.inside_programs().into_iter().map(|program| pins.inside(program)));
         all.extend(member.replaced.map(|_| pins.foreign()));
-        all.extend(Segment::maps().map(|decl| member.segment.pins().join(decl.name)));
     }
     all
 }

@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::container::Interface;
 use crate::plan::member::Member;
-use crate::plan::{Action, Ground, altered, jumbo};
+use crate::plan::{Action, Chain, Ground, altered, chain, jumbo};
 use crate::sys::bpf::Prog;
 pub use expected::Expected;
 pub use finding::{Finding, Verdict};
@@ -44,6 +44,8 @@ pub struct Report {
     pub ok: bool,
     /// The joined containers.
     pub members: Vec<MemberReport>,
+    /// The service chains.
+    pub chains: Vec<ChainReport>,
     /// What belongs to no single one.
     pub host: Vec<Finding>,
     /// Programs by our name elsewhere, which a demo, for one, has rightly.
@@ -59,6 +61,24 @@ pub struct MemberReport {
     pub bridge: Interface,
     /// Its programs, then its interfaces.
     pub sections: Vec<Section>,
+}
+
+/// What was found of one chain.
+#[derive(Debug, Serialize)]
+pub struct ChainReport {
+    /// Where it begins.
+    pub nic: Interface,
+    /// Its programs, then its interfaces.
+    pub sections: Vec<Section>,
+}
+
+/// What there is by the records.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    /// The joined containers.
+    pub members: &'a [Member],
+    /// The service chains.
+    pub chains: &'a [Chain],
 }
 
 /// What was found of one thing.
@@ -85,13 +105,15 @@ impl Section {
 impl Report {
     /// All findings, in order.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let sections = self.members.iter().flat_map(|member| &member.sections);
+        let members = self.members.iter().flat_map(|member| &member.sections);
+        let sections = members.chain(self.chains.iter().flat_map(|chain| &chain.sections));
         sections.flat_map(|section| &section.findings).chain(&self.host)
     }
 }
 
-/// Looks at all members, whose records these are. Changes nothing.
-pub fn audit(members: &[Member], ground: Ground) -> Result<Report> {
+/// Looks at all that there is by these records. Changes nothing.
+pub fn audit(records: Records, ground: Ground) -> Result<Report> {
+    let Records { members, chains } = records;
     let world = World::look()?;
     let mut known = Accounted::default();
     let mut reports = Vec::new();
@@ -103,46 +125,67 @@ pub fn audit(members: &[Member], ground: Ground) -> Result<Report> {
         let (name, bridge) = (member.name.clone(), member.segment.bridge.clone());
         reports.push(MemberReport { name, bridge, sections });
     }
+    let mut chain_reports = Vec::new();
+    for chain in chains {
+        let expected = Expected::of_chain(chain)?;
+        let section = |expected| one_program(expected, ground, &world, &mut known);
+        let sections = expected.iter().map(section).collect::<Result<_>>()?;
+        chain_reports.push(ChainReport { nic: chain.nic.clone(), sections });
+    }
     let mut routes = jumbo::Found::new(ground);
     for (member, report) in members.iter().zip(&mut reports) {
         let sections = &mut report.sections;
-        let findings = settings(&altered(member, members, &mut routes, ground)?);
+        let altered = altered(member, members, &mut routes, ground)?;
+        let findings = settings(&altered, "up", "run `xhop up` for this container again");
         sections.push(Section::interface(member.host.clone(), findings));
         sections.extend(others::on_interface(&member.host, ground, &world, &known)?);
         sections.extend(others::on_other_end(member, ground, &world, &known)?);
     }
-    let host = on_host(members, ground, &world, &known)?;
+    for (chain, report) in chains.iter().zip(&mut chain_reports) {
+        let again = "take it down with `xhop down --chain`, then make it again";
+        let findings = settings(&chain::altered(chain, ground)?, "chain", again);
+        report.sections.push(Section::interface(chain.nic.clone(), findings));
+        for at in chain.interfaces() {
+            report.sections.extend(others::on_interface(at, ground, &world, &known)?);
+        }
+    }
+    let host = on_host(records, ground, &world, &known)?;
     let namesakes = others::namesakes(&world, &known);
-    let mut report = Report { version: 1, ok: false, members: reports, host, namesakes };
+    let (members, chains) = (reports, chain_reports);
+    let mut report = Report { version: 1, ok: false, members, chains, host, namesakes };
     let ok = report.findings().all(Finding::is_ok);
     report.ok = ok;
     Ok(report)
 }
 
-/// What `up` has set around the programs.
-fn settings(altered: &[Action]) -> Vec<Finding> {
+/// What was set around the programs.
+fn settings(altered: &[Action], by: &str, again: &'static str) -> Vec<Finding> {
     let deviates = |action: &Action| {
         Finding::deviates(
             "settings",
-            format!("up would {action}"),
-            "others have changed what up had set: packets may be lost",
-            "run `xhop up` for this container again",
+            format!("{by} would {action}"),
+            "others have changed what was set: packets may be lost",
+            again,
         )
     };
-    Finding::or_ok(altered.iter().map(deviates).collect(), "settings", "as up has set them".into())
+    Finding::or_ok(
+        altered.iter().map(deviates).collect(),
+        "settings",
+        format!("as {by} has set them"),
+    )
 }
 
 fn on_host(
-    members: &[Member],
+    records: Records,
     ground: Ground,
     world: &World,
     known: &Accounted,
 ) -> Result<Vec<Finding>> {
-    let mut findings = pins::pins(members)?;
-    findings.extend(pins::kept(members));
-    findings.extend(others::maps(members, world, known)?);
+    let mut findings = pins::pins(records)?;
+    findings.extend(pins::kept(records.members));
+    findings.extend(others::maps(records, world, known)?);
     findings.extend(others::tracers(world, known));
-    findings.extend(others::elsewhere(members, ground, world, known)?);
+    findings.extend(others::elsewhere(records, ground, world, known)?);
     Ok(findings)
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
-use super::Section;
+use super::expected::map_pins;
 use super::finding::Finding;
 use super::seen::{self, Seat, Seen};
 use super::world::{PREFIX, World, describe, lasting};
+use super::{Records, Section};
 use crate::container::Interface;
 use crate::plan::member::Member;
-use crate::plan::{Ground, MemberPins, Segment};
+use crate::plan::{Chain, Ground};
 use crate::sys::bpf::{Map, ProgInfo};
 use crate::sys::netlink::Rtnl;
 use crate::{Error, Result};
@@ -88,17 +89,14 @@ pub fn on_other_end(
 }
 
 /// The ids of all our maps that can be opened.
-fn map_ids(members: &[Member]) -> HashSet<u32> {
-    let shared = members
-        .iter()
-        .flat_map(|member| Segment::maps().map(|decl| member.segment.pins().join(decl.name)));
-    let own = members.iter().map(|member| MemberPins::of(&member.segment, &member.host).stats());
-    shared.chain(own).filter_map(|pin| Some(Map::open_pinned(&pin).ok()?.info().id)).collect()
+fn map_ids(records: Records) -> HashSet<u32> {
+    let pins = map_pins(records).into_iter();
+    pins.filter_map(|pin| Some(Map::open_pinned(&pin).ok()?.info().id)).collect()
 }
 
 /// Only our programs may use our maps. (Who else has them open by a descriptor, the kernel does not say.)
-pub fn maps(members: &[Member], world: &World, known: &Accounted) -> Result<Vec<Finding>> {
-    let ours = map_ids(members);
+pub fn maps(records: Records, world: &World, known: &Accounted) -> Result<Vec<Finding>> {
+    let ours = map_ids(records);
     let uses = |info: &&ProgInfo| info.map_ids.iter().any(|id| ours.contains(id));
     let strangers = world.programs.values().filter(|info| !known.ids.contains(&info.id));
     let mut users = lasting(strangers.filter(uses).map(|info| info.id).collect())?;
@@ -157,13 +155,15 @@ pub fn tracers(world: &World, known: &Accounted) -> Vec<Finding> {
 
 /// Programs of ours, or by our name on the bridges' ports, where no record tells of any.
 pub fn elsewhere(
-    members: &[Member],
+    records: Records,
     ground: Ground,
     world: &World,
     known: &Accounted,
 ) -> Result<Vec<Finding>> {
-    // A member's own interfaces were looked at.
-    let places: Vec<&Interface> = members.iter().flat_map(Member::ends).collect();
+    let Records { members, chains } = records;
+    // A member's own interfaces were looked at, and a chain's.
+    let mut places: Vec<&Interface> = members.iter().flat_map(Member::ends).collect();
+    places.extend(chains.iter().flat_map(Chain::interfaces));
     let bridges: Vec<&Interface> = members.iter().map(|member| &member.segment.bridge).collect();
     let mut findings = Vec::new();
     for netns in ground.namespaces()? {

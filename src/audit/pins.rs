@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::expected;
 use super::finding::Finding;
 use super::world::files_below;
+use super::{Records, expected};
 use crate::plan::MemberPins;
 use crate::plan::member::Member;
 use crate::plan::segment::{PINS, RUN};
@@ -14,8 +14,8 @@ use crate::sys::bpffs;
 use crate::{Error, Result};
 
 /// Just the pins that the records tell of.
-pub fn pins(members: &[Member]) -> Result<Vec<Finding>> {
-    let wanted = expected::pins(members);
+pub fn pins(records: Records) -> Result<Vec<Finding>> {
+    let wanted = expected::pins(records);
     let mut found = BTreeSet::new();
     found.extend(files_below(Path::new(PINS))?);
     let mut findings: Vec<Finding> = found
@@ -45,7 +45,7 @@ pub fn pins(members: &[Member]) -> Result<Vec<Finding>> {
             "take the container out with `xhop down` and join it again",
         )
     }));
-    for folder in folders(members) {
+    for folder in folders(records) {
         if let Err(error @ Error::NotOurs { .. }) = bpffs::refuse_shared(&folder) {
             findings.push(Finding::deviates(
                 "pins",
@@ -60,10 +60,16 @@ pub fn pins(members: &[Member]) -> Result<Vec<Finding>> {
 }
 
 /// Where records and pins lie: the folders that nobody else may write to.
-fn folders(members: &[Member]) -> BTreeSet<PathBuf> {
-    let of = |member: &Member| [member.segment.pins(), member.segment.member_pins(&member.host)];
-    let mut folders = BTreeSet::new();
-    folders.extend([PINS.into(), RUN.into()].into_iter().chain(members.iter().flat_map(of)));
+fn folders(records: Records) -> BTreeSet<PathBuf> {
+    let mut folders: BTreeSet<PathBuf> = [PINS.into(), RUN.into()].into();
+    for member in records.members {
+        folders.extend([member.segment.pins(), member.segment.member_pins(&member.host)]);
+    }
+    for chain in records.chains {
+        folders.insert(chain.segment().pins());
+        let hosts = chain.places().into_iter().map(|place| place.host);
+        folders.extend(hosts.map(|host| chain.segment().member_pins(host)));
+    }
     folders
 }
 

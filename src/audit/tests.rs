@@ -13,7 +13,7 @@ use super::translated::{Mapped, map_back};
 use crate::sys::bpf::Translated;
 use crate::sys::kallsyms::Functions;
 
-const IDS: [u32; 4] = [101, 102, 103, 104];
+const IDS: [u32; 5] = [101, 102, 103, 104, 105];
 const INLINED: i32 = 0x1000;
 const CALLED: i32 = 0x2000;
 const REDIRECT: i32 = 0x3000;
@@ -269,13 +269,18 @@ fn all_ways() -> impl Iterator<Item = Ways> {
     })
 }
 
-const PROGRAMS: [Shipped; 6] = [
+const PROGRAMS: [Shipped; 11] = [
     Shipped::Pass,
     Shipped::Forward(Checksum::Keep),
     Shipped::Forward(Checksum::Complete),
     Shipped::ForwardFrags,
     Shipped::Peer,
     Shipped::Trust,
+    Shipped::ChainIn,
+    Shipped::Next,
+    Shipped::NextBack,
+    Shipped::BackIn,
+    Shipped::Bounce,
 ];
 
 #[test]

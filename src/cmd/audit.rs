@@ -1,9 +1,9 @@
 //! `xhop audit`: whether the kernel runs what this binary would load, where it should, and nothing else.
 
 use super::{lock, need_privileges, print_json, say};
-use crate::audit::{Finding, Report, Section, Verdict, audit};
+use crate::audit::{Finding, Records, Report, Section, Verdict, audit};
 use crate::container::Namespaces;
-use crate::plan::{Ground, record};
+use crate::plan::{Ground, chain, record};
 use crate::{Error, Result};
 
 /// How to show it.
@@ -19,7 +19,9 @@ pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
-    let report = audit(&record::all()?, Ground::new(&namespaces))?;
+    let (members, chains) = (record::all()?, chain::record::all()?);
+    let records = Records { members: &members, chains: &chains };
+    let report = audit(records, Ground::new(&namespaces))?;
     match args.json {
         true => print_json(&report)?,
         false => show(&report),
@@ -36,13 +38,15 @@ pub fn run(args: Args) -> Result<()> {
 fn show(report: &Report) {
     for member in &report.members {
         say(format_args!("{} on bridge {}", member.name, member.bridge));
-        for section in &member.sections {
-            say(format_args!("  {}", heading(section)));
-            section.findings.iter().for_each(|finding| show_finding("    ", finding));
-        }
+        member.sections.iter().for_each(show_section);
     }
+    for chain in &report.chains {
+        say(format_args!("chain from {}", chain.nic));
+        chain.sections.iter().for_each(show_section);
+    }
+    let nobody = report.members.is_empty() && report.chains.is_empty();
     // Where nobody is joined nothing is left, or it is told.
-    if !(report.members.is_empty() && report.ok) {
+    if !(nobody && report.ok) {
         say(format_args!("this host"));
         report.host.iter().for_each(|finding| show_finding("    ", finding));
     }
@@ -51,11 +55,16 @@ fn show(report: &Report) {
             "note: {namesake} has our name and is none of these: a demo, a bench, or somebody else's"
         ));
     }
-    match (report.members.is_empty(), report.ok) {
+    match (nobody, report.ok) {
         (true, true) => say(format_args!("no container is joined: there is nothing to audit")),
         (false, true) => say(format_args!("all is as listed")),
         (_, false) => {}
     }
+}
+
+fn show_section(section: &Section) {
+    say(format_args!("  {}", heading(section)));
+    section.findings.iter().for_each(|finding| show_finding("    ", finding));
 }
 
 fn heading(section: &Section) -> String {

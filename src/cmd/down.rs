@@ -1,19 +1,23 @@
 //! `xhop down`: takes containers out again.
 
 use super::{execute, lock, need_privileges, watch};
-use crate::container::{Name, Namespaces, find};
-use crate::plan::{Ground, Member, down, record};
+use crate::container::{Name, Namespaces, find, interface_named};
+use crate::plan::{Chain, Ground, Member, chain, down, record};
 use crate::{Error, Result};
 
 /// What to take out.
 #[derive(clap::Args, Debug)]
 pub struct Args {
     /// The containers.
-    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "CONTAINER")]
+    #[arg(required_unless_present_any = ["all", "chain"], conflicts_with_all = ["all", "chain"],
+          value_name = "CONTAINER")]
     containers: Vec<Name>,
-    /// All that are joined.
+    /// All that are joined, and all chains.
     #[arg(long)]
     all: bool,
+    /// The chain of this NIC.
+    #[arg(long, value_name = "NIC", conflicts_with = "all")]
+    chain: Option<String>,
     /// Show what would be done, and change nothing.
     #[arg(long)]
     dry_run: bool,
@@ -34,11 +38,30 @@ pub fn run(args: Args) -> Result<()> {
     };
     let ground = Ground::new(&namespaces);
     let mut plan = down(&leaving, &members, ground)?;
-    if watch::runs() {
+    let chains = chain::record::all()?;
+    let stays = |chain: &Chain| {
+        !args.all && !args.chain.as_ref().is_some_and(|name| is_of(chain, name, &namespaces))
+    };
+    let (staying, down): (Vec<_>, Vec<_>) = chains.into_iter().partition(stays);
+    if let (Some(nic), true) = (&args.chain, down.is_empty()) {
+        return Err(Error::NoChain { nic: nic.escape_debug().to_string() });
+    }
+    let unmount = staying.is_empty() && leaving.len() == members.len();
+    plan.clear.extend(chain::down(&down, unmount));
+    plan.chains = down;
+    if args.chain.is_none() && watch::runs() {
         plan.warnings
             .push("xhop watch runs, and joins again who is on a bridge that it watches".into());
     }
     execute(plan, ground, args.dry_run, args.json, "took out")
+}
+
+/// Whether it is the chain of the NIC of this name: as it is now, or as it was.
+fn is_of(chain: &Chain, nic: &str, namespaces: &Namespaces) -> bool {
+    match interface_named(nic, namespaces) {
+        Ok((now, _)) => now == chain.nic,
+        Err(_) => chain.nic.name == nic,
+    }
 }
 
 fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {

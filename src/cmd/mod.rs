@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod bench;
+pub mod chain;
 pub mod demo;
 pub mod disasm;
 pub mod doctor;
@@ -116,6 +117,7 @@ fn execute(mut plan: Plan, ground: Ground, dry_run: bool, json: bool, word: &str
             for member in &plan.members {
                 say(format_args!("{word} {} ({})", member.name, member.host));
             }
+            plan.chains.iter().for_each(|chain| say(format_args!("{word} the chain {chain}")));
         }
     }
     Ok(())

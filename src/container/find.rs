@@ -169,6 +169,15 @@ pub fn behind(host: &LinkInfo, namespaces: &Namespaces) -> Result<Option<Contain
     Ok(Some(Container { name, attachments: vec![found] }))
 }
 
+/// The interface of this name in the caller's own namespace.
+pub fn interface_named(name: &str, namespaces: &Namespaces) -> Result<(Interface, LinkInfo)> {
+    let own = namespaces.own()?;
+    let found = namespaces.rtnl(&own)?.link(name)?;
+    found
+        .map(|link| (interface(&own, &link), link))
+        .ok_or_else(|| Error::NoSuchInterface { name: name.escape_debug().to_string() })
+}
+
 /// The bridge of this name in the caller's own namespace.
 pub fn bridge_named(name: &str, namespaces: &Namespaces) -> Result<Interface> {
     let own = namespaces.own()?;

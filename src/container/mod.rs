@@ -16,7 +16,10 @@ mod podman;
 mod running;
 
 pub use docker::Events;
-pub use find::{Attachment, Bridge, Container, attachment_at, behind, bridge_named, find, ports};
+pub use find::{
+    Attachment, Bridge, Container, attachment_at, behind, bridge_named, find, interface_named,
+    ports,
+};
 pub use interface::{Interface, Mac};
 pub use name::Name;
 pub use namespaces::Namespaces;

@@ -15,7 +15,7 @@ use super::jumbo::{Found, Route};
 use super::pins::{self, MemberPins};
 use super::segment::RUN;
 use super::way::{Spot, inside_spot};
-use super::{Plan, clsact, guard, jumbo, record, sizes, tables};
+use super::{Plan, chain, clsact, guard, jumbo, record, sizes, tables};
 use crate::container::Interface;
 use crate::sys::bpf::Prog;
 use crate::sys::bpffs::{self, MOUNT_POINT};
@@ -69,6 +69,9 @@ fn clear(actions: &[Action], ground: Ground) -> Result<()> {
                 continue;
             }
         }
+        if matches!(action.fact, Fact::Chain(_)) && std::mem::take(&mut keep) {
+            continue;
+        }
         if let Err(error) = apply(action, ground) {
             keep = true;
             if let Fact::Route(route) = &action.fact {
@@ -95,7 +98,7 @@ fn take_back<'a>(
     let (mut left, mut unrecorded) = (None, false);
     for undo in done.rev().map(Action::inverse) {
         let rewrite = matches!(undo.fact, Fact::Rewrite { .. });
-        let record = rewrite || matches!(undo.fact, Fact::Record(_));
+        let record = rewrite || undo.fact.is_record();
         let skip = match undo.sense {
             Sense::Undo => record && left.is_some(),
             Sense::Make => !record && unrecorded,
@@ -162,6 +165,9 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
         }
         Fact::Port { segment, at } => tables::allow(&ground, segment, at),
         Fact::Remains { .. } | Fact::Unseen { .. } => Ok(()),
+        Fact::Chain(chain) => chain::record::write(chain),
+        Fact::ChainMaps { chain } => chain::make(chain),
+        Fact::NicFeature { at, feature } => ground.set_own_feature(at, &feature.name, feature.on),
         Fact::Endpoint { segment, address, at, mac } => tables::send(segment, *address, at, *mac),
     };
     done.map(|()| None)
@@ -207,6 +213,9 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             pins.remove_if_empty()
         }
         Fact::Remains { segment, at } => MemberPins::of(segment, at).remove(),
+        Fact::Chain(chain) => chain::record::remove(chain),
+        Fact::ChainMaps { chain } => chain::remove(chain),
+        Fact::NicFeature { at, feature } => ground.set_own_feature(at, &feature.name, feature.was),
         Fact::Unseen { at } => Err(Error::Unreachable { ifname: at.to_string() }),
         Fact::Endpoint { segment, address, at, .. } => tables::send_no_more(segment, *address, at),
     }
@@ -242,6 +251,12 @@ pub fn holds(fact: &Fact, ground: Ground) -> Result<bool> {
             }
         }
         Fact::Remains { .. } | Fact::Unseen { .. } => Ok(false),
+        Fact::Chain(chain) => chain::record::written(chain),
+        Fact::ChainMaps { chain } => Ok(chain::there(chain)),
+        Fact::NicFeature { at, feature } => {
+            let state = ground.own_feature(at, &feature.name)?;
+            Ok(state.is_some_and(|state| state.active == feature.on))
+        }
         Fact::Endpoint { segment, address, at, mac } => tables::sent(segment, *address, at, *mac),
     }
 }

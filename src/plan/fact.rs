@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 use xhop_asm::programs::Shipped;
 
+use super::chain::Chain;
 use super::jumbo::Route;
 use super::member::{Feature, Member, Replaced, Size};
 use super::segment::Segment;
@@ -119,6 +120,21 @@ pub enum Fact {
         /// The host's end.
         at: Interface,
     },
+    /// A chain's record is on disk.
+    Chain(Box<Chain>),
+    /// A chain's maps exist, are filled and pinned.
+    ChainMaps {
+        /// The chain.
+        #[serde(rename = "nic", serialize_with = "by_nic")]
+        chain: Box<Chain>,
+    },
+    /// A feature of a NIC is switched.
+    NicFeature {
+        /// The NIC.
+        at: Interface,
+        /// The feature, before and while it has a chain.
+        feature: Feature,
+    },
     /// An address is reached by the host's end.
     Endpoint {
         /// The bridge.
@@ -136,7 +152,16 @@ fn by_name<S: Serializer>(program: &Shipped, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(program.name())
 }
 
+fn by_nic<S: Serializer>(chain: &Chain, serializer: S) -> Result<S::Ok, S::Error> {
+    chain.nic.serialize(serializer)
+}
+
 impl Fact {
+    /// Whether it is a record, of a member or a chain: made first, and removed only when all else is taken back.
+    pub fn is_record(&self) -> bool {
+        matches!(self, Self::Record(_) | Self::Chain(_))
+    }
+
     /// Whether other members stand on it too: it is not taken back with one.
     pub fn is_shared(&self) -> bool {
         matches!(self, Self::Bpffs | Self::Maps { .. } | Self::Guard { .. })
@@ -248,6 +273,16 @@ impl fmt::Display for Action {
             },
             Fact::Remains { at, .. } => write!(f, "remove the pins of {at}, which is gone"),
             Fact::Unseen { at, .. } => write!(f, "give back what was changed of {at}"),
+            Fact::Chain(chain) => {
+                write!(f, "{} the record of the chain {chain}", verb("write", "remove"))
+            }
+            Fact::ChainMaps { chain } => {
+                write!(f, "{} the maps of the chain on {}", verb("create", "remove"), chain.nic)
+            }
+            Fact::NicFeature { at, feature } => {
+                let on = if make { feature.on } else { feature.was };
+                write!(f, "switch {} {} on {at}", feature.name, state(on))
+            }
             Fact::Endpoint { address, at, mac, .. } if make => {
                 write!(f, "send {address} to {mac} by {at}")
             }

@@ -153,6 +153,18 @@ impl<'a> Ground<'a> {
         self.namespaces.ethtool(&netns)?.set_feature(link.ifindex, name, on)
     }
 
+    /// The state of a feature of the interface itself; `None` if it is gone.
+    pub fn own_feature(&self, at: &Interface, name: &str) -> Result<Option<ethtool::Feature>> {
+        let Some((netns, link)) = self.link(at)? else { return Ok(None) };
+        self.namespaces.ethtool(&netns)?.feature(link.ifindex, name).map(Some)
+    }
+
+    /// Switches a feature of the interface itself, if that is still there.
+    pub fn set_own_feature(&self, at: &Interface, name: &str, on: bool) -> Result<()> {
+        let Some((netns, link)) = self.link(at)? else { return Ok(()) };
+        self.namespaces.ethtool(&netns)?.set_feature(link.ifindex, name, on)
+    }
+
     /// Whether the host's end takes redirected frames: its other end polls with NAPI. `None` if the
     /// kernel can't say (before 6.3) or it is gone.
     pub fn takes_frames(&self, host: &Interface) -> Result<Option<bool>> {

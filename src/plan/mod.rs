@@ -6,6 +6,7 @@
 mod altered;
 mod attach;
 mod carry;
+pub mod chain;
 mod choose;
 mod clsact;
 mod down;
@@ -26,6 +27,7 @@ mod wish;
 
 pub use altered::altered;
 pub use carry::carry_out;
+pub use chain::{Chain, Match};
 pub use choose::{apart, choose_on, mute, not_ready};
 pub use down::down;
 pub use fact::{Action, Fact, Sense};
@@ -33,7 +35,7 @@ pub use ground::Ground;
 pub use member::Member;
 pub use pins::MemberPins;
 pub use segment::Segment;
-pub use tables::{listed, sent_to};
+pub use tables::{allowed as redirects_to, listed, sent_to};
 pub use up::{br_netfilter, join, up};
 pub use way::Wishes;
 
@@ -48,6 +50,9 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// After `up`: who is joined on the bridge, as far as they were looked at. After `down`: who is no more.
     pub members: Vec<Member>,
+    /// The chain that is made, or those that are taken down.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chains: Vec<chain::Chain>,
     /// Who stays joined there as he is: nobody has read these records.
     #[serde(skip)]
     pub others: Vec<record::Place>,

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
 use nix::unistd::linkat;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::member::{Member, VERSION};
 use super::segment::{RUN, Segment, UNFINISHED};
@@ -20,12 +21,16 @@ use crate::{Error, Result};
 /// What a record is named before it takes the place of an older one.
 const NEW: &str = "new";
 
-/// Writes the member's record, in the place of an older one if there is one: the one or the other is there, whole.
+/// Writes the member's record.
 pub fn write(member: &Member) -> Result<()> {
-    let path = member.segment.record(&member.host);
-    let failed = |source| Error::io(&path)(source);
-    let text = serde_json::to_vec_pretty(member)
-        .map_err(|error| Error::Record { path: path.clone(), why: error.to_string() })?;
+    write_whole(member, &member.segment.record(&member.host))
+}
+
+/// Writes a record, in the place of an older one if there is one: the one or the other is there, whole.
+pub(super) fn write_whole(record: &impl Serialize, path: &Path) -> Result<()> {
+    let failed = |source| Error::io(path)(source);
+    let text = serde_json::to_vec_pretty(record)
+        .map_err(|error| Error::Record { path: path.into(), why: error.to_string() })?;
     bpffs::create_dir(RUN.as_ref())?;
     // A file without a name, which gets one when it is whole (open(2), O_TMPFILE).
     let mut file = fs::OpenOptions::new()
@@ -38,13 +43,13 @@ pub fn write(member: &Member) -> Result<()> {
     let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
     let link =
         |to: &Path| linkat(AT_FDCWD, unnamed.as_str(), AT_FDCWD, to, AtFlags::AT_SYMLINK_FOLLOW);
-    match link(&path) {
+    match link(path) {
         // A name can't be taken over but by another name.
         Err(Errno::EEXIST) => {
             let new = path.with_extension(NEW);
             remove_file(&new)?;
             link(&new).map_err(|errno| Error::io(&new)(errno.into()))?;
-            fs::rename(&new, &path).map_err(failed)
+            fs::rename(&new, path).map_err(failed)
         }
         linked => linked.map_err(|errno| failed(errno.into())),
     }
@@ -52,9 +57,13 @@ pub fn write(member: &Member) -> Result<()> {
 
 /// Removes the member's record, and what is left where one could not be written; they may be gone.
 pub fn remove(member: &Member) -> Result<()> {
-    let path = member.segment.record(&member.host);
+    remove_whole(&member.segment.record(&member.host))
+}
+
+/// Removes a record, and what is left where one could not be written; they may be gone.
+pub(super) fn remove_whole(path: &Path) -> Result<()> {
     remove_file(&path.with_extension(NEW))?;
-    remove_file(&path)
+    remove_file(path)
 }
 
 fn remove_file(path: &Path) -> Result<()> {
@@ -169,7 +178,8 @@ struct Versioned {
     version: u32,
 }
 
-fn read(path: &Path) -> Result<Member> {
+/// A record of this version.
+pub(super) fn versioned<T: DeserializeOwned>(path: &Path, wanted: u32) -> Result<T> {
     // One line, whatever the file holds.
     let bad =
         |why: String| Error::Record { path: path.into(), why: why.escape_debug().to_string() };
@@ -177,19 +187,22 @@ fn read(path: &Path) -> Result<Member> {
     // Of another version not more than that is understood.
     let Versioned { version } =
         serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
-    if version != VERSION {
-        let (path, wanted) = (path.into(), VERSION);
-        return Err(Error::RecordVersion { path, found: version, wanted });
+    if version != wanted {
+        return Err(Error::RecordVersion { path: path.into(), found: version, wanted });
     }
-    let member: Member = serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))?;
+    serde_json::from_slice(&text).map_err(|error| bad(error.to_string()))
+}
+
+fn read(path: &Path) -> Result<Member> {
+    let member: Member = versioned(path, VERSION)?;
     // A record that was copied elsewhere must not lead to other paths than its own.
     if member.segment.record(&member.host) != path {
-        return Err(bad("it belongs to another place".into()));
+        return Err(Error::Record { path: path.into(), why: "it belongs to another place".into() });
     }
     Ok(member)
 }
 
-fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
     match fs::read_dir(folder) {
         Ok(list) => {
             list.map(|entry| entry.map(|entry| entry.path()).map_err(Error::io(folder))).collect()

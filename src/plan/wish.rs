@@ -1,5 +1,6 @@
 //! The member that a container is to become: what has to be changed for it, from what is found.
 
+use super::chain;
 use super::ground::Ground;
 use super::member::{Feature, Member, Readiness, Replaced, Size, SizeOf, VERSION};
 use super::pins::MemberPins;
@@ -79,7 +80,7 @@ pub fn wish(
         }
     }
     if ways.datapath == Datapath::Native {
-        member.readiness = readiness(&member, attachment, before, ground)?;
+        member.readiness = readiness(&attachment.host, attachment, before, ground)?;
     }
     // It was off, or there would be nothing to switch.
     if member.readiness == Readiness::Gro {
@@ -221,6 +222,9 @@ fn has_own_native(
 ) -> Result<bool> {
     let native = |xdp: &&XdpAttached| xdp.mode == XdpMode::Native;
     let Some(found) = attachment.inside_link.xdp.iter().find(native) else { return Ok(false) };
+    if chain::attached_inside(&attachment.inside, ground)? == Some(found.prog_id) {
+        return Ok(false);
+    }
     let Some(before) = before else { return Ok(true) };
     // It may be ours, so that its end polls.
     let pin = MemberPins::of(&before.segment, &before.host).inside(Shipped::Pass);
@@ -231,8 +235,8 @@ fn has_own_native(
 
 /// How the container's end comes to poll with NAPI, without which what is redirected to it is lost
 /// (`veth_xdp_xmit`, drivers/net/veth.c).
-fn readiness(
-    member: &Member,
+pub(super) fn readiness(
+    host: &Interface,
     attachment: &Attachment,
     before: Option<&Member>,
     ground: Ground,
@@ -245,7 +249,7 @@ fn readiness(
     if attachment.inside_link.xdp.iter().any(native) {
         return Ok(Readiness::Found);
     }
-    let gro = ground.feature(&member.host, "rx-gro")?;
+    let gro = ground.feature(host, "rx-gro")?;
     let Some(gro) = gro.filter(|_| kernel::release().is_ok_and(|release| release >= (5, 13)))
     else {
         return Ok(Readiness::Pass);
@@ -254,7 +258,7 @@ fn readiness(
         (false, false) => Readiness::Gro,
         (false, true) => Readiness::Pass,
         // Switched on while the interface was down, kernels before 6.6 forget to say so.
-        (true, _) if ground.takes_frames(&member.host)? == Some(false) => Readiness::Pass,
+        (true, _) if ground.takes_frames(host)? == Some(false) => Readiness::Pass,
         (true, _) => Readiness::Found,
     })
 }

@@ -146,7 +146,8 @@ pub fn audited(lab: &Lab, code: i32) -> (Value, Vec<Value>) {
         serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}: {done}"));
     assert_eq!((&report["version"], &report["ok"]), (&1.into(), &(code == 0).into()), "{report}");
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let sections = list(&report["members"]).into_iter().flat_map(|m| list(&m["sections"]));
+    let of = |kind: &str| list(&report[kind]).into_iter().flat_map(|one| list(&one["sections"]));
+    let sections = of("members").chain(of("chains"));
     let mut findings: Vec<Value> = sections.flat_map(|s| list(&s["findings"])).collect();
     findings.extend(list(&report["host"]));
     assert!(!findings.is_empty() || report["members"] == Value::Array(vec![]), "{report}");

@@ -9,6 +9,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod audit;
+pub mod chain;
 mod command;
 mod counters;
 mod docker;

@@ -143,7 +143,7 @@ fn icmpv6(asm: &mut Assembler, known: &impl Target, pass: &impl Target, far: &im
 
 /// Goes on if the frame has `len` bytes. Loses `r2`.
 #[track_caller]
-fn within(asm: &mut Assembler, len: i16, pass: &impl Target, why: &'static str) {
+pub(crate) fn within(asm: &mut Assembler, len: i16, pass: &impl Target, why: &'static str) {
     asm.mov(R2, PKT, "the packet");
     asm.add(R2, i32::from(len), format!("its first {len} bytes"));
     asm.jump_if(R2.gt(END), pass, why);

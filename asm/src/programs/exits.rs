@@ -27,29 +27,37 @@ impl Exits {
 
     /// The end of a program on this hook, which begins where what is forwarded goes on.
     pub(super) fn leave(self, asm: &mut Assembler, hook: Hook) {
-        let stats = asm.map(count::stats());
-        let (count_it, counted) = (asm.label("count"), asm.label("counted"));
-
-        verdict(asm, hook, Verdict::Forwarded);
-        asm.jump(&count_it, "count it");
-        asm.bind(self.spoofed);
-        verdict(asm, hook, Verdict::Spoofed);
-        asm.jump(&count_it, "count it");
-        asm.bind(self.stale);
-        verdict(asm, hook, Verdict::Stale);
-        asm.jump(&count_it, "count it");
-        asm.bind(self.pass);
-        verdict(asm, hook, Verdict::Passed);
-
-        asm.bind(count_it);
-        match hook {
-            Hook::Xdp | Hook::XdpFrags => asm.sub(END, PKT, "bytes of the frame"),
-            Hook::Tc => skb::length(asm, END),
-        }
-        count::count(asm, stats, VERDICT, END, counted);
-        asm.mov(R0, ACTION, "the action");
-        asm.exit("done");
+        let Self { pass, stale, spoofed } = self;
+        let others =
+            [(spoofed, Verdict::Spoofed), (stale, Verdict::Stale), (pass, Verdict::Passed)];
+        leave(asm, hook, others);
     }
+}
+
+/// The same, with just these exits besides.
+pub(super) fn leave<const N: usize>(
+    asm: &mut Assembler,
+    hook: Hook,
+    others: [(Label, Verdict); N],
+) {
+    let stats = asm.map(count::stats());
+    let (count_it, counted) = (asm.label("count"), asm.label("counted"));
+
+    verdict(asm, hook, Verdict::Forwarded);
+    for (label, other) in others {
+        asm.jump(&count_it, "count it");
+        asm.bind(label);
+        verdict(asm, hook, other);
+    }
+
+    asm.bind(count_it);
+    match hook {
+        Hook::Xdp | Hook::XdpFrags => asm.sub(END, PKT, "bytes of the frame"),
+        Hook::Tc => skb::length(asm, END),
+    }
+    count::count(asm, stats, VERDICT, END, counted);
+    asm.mov(R0, ACTION, "the action");
+    asm.exit("done");
 }
 
 /// All but what is forwarded goes to the kernel: the endpoints may be older than the network, and a

@@ -1,5 +1,7 @@
 //! The programs that this project can load. Each file states its register contract first.
 
+mod bounce;
+mod chain;
 mod count;
 mod exits;
 mod forward;
@@ -9,6 +11,8 @@ mod peer;
 mod shipped;
 mod trust;
 
+pub use bounce::bounce;
+pub use chain::{back_in, chain_in, next, next_back};
 pub use count::count;
 pub use forward::{Checksum, forward, forward_frags};
 pub use measure::{Method, measure};

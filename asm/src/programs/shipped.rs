@@ -1,7 +1,10 @@
 //! The list of all programs. The loader takes a name from it and nothing else, so what is not here
 //! can't reach a kernel.
 
-use super::{Checksum, Method, count, forward, forward_frags, measure, pass, peer, trust};
+use super::{
+    Checksum, Method, back_in, bounce, chain, chain_in, count, forward, forward_frags, measure,
+    next, next_back, pass, peer, trust,
+};
 use crate::error::Error;
 use crate::program::Program;
 
@@ -18,6 +21,16 @@ pub enum Shipped {
     Peer,
     /// [`trust()`]
     Trust,
+    /// [`chain_in()`]
+    ChainIn,
+    /// [`next()`]
+    Next,
+    /// [`next_back()`]
+    NextBack,
+    /// [`back_in()`]
+    BackIn,
+    /// [`bounce()`]
+    Bounce,
     /// [`count()`]
     Count,
     /// [`measure()`]
@@ -26,13 +39,18 @@ pub enum Shipped {
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
         Self::ForwardFrags,
         Self::Peer,
         Self::Trust,
+        Self::ChainIn,
+        Self::Next,
+        Self::NextBack,
+        Self::BackIn,
+        Self::Bounce,
         Self::Count,
         Self::Measure(Method::Empty),
         Self::Measure(Method::Complete),
@@ -50,6 +68,11 @@ impl Shipped {
             Self::ForwardFrags => "forward+frags",
             Self::Peer => "peer",
             Self::Trust => "trust",
+            Self::ChainIn => "chain-in",
+            Self::Next => "next",
+            Self::NextBack => "next+back",
+            Self::BackIn => "back-in",
+            Self::Bounce => "bounce",
             Self::Count => "count",
             Self::Measure(Method::Empty) => "measure+empty",
             Self::Measure(Method::Complete) => "measure+complete",
@@ -73,6 +96,11 @@ impl Shipped {
             Self::ForwardFrags => &[forward::ABOUT, forward::KEEP, forward::FRAGS],
             Self::Peer => &[peer::ABOUT],
             Self::Trust => &[trust::ABOUT],
+            Self::ChainIn => &[chain::IN],
+            Self::Next => &[chain::NEXT],
+            Self::NextBack => &[chain::NEXT, chain::NEXT_BACK],
+            Self::BackIn => &[chain::BACK_IN],
+            Self::Bounce => &[bounce::ABOUT],
             Self::Count => &[count::ABOUT],
             Self::Measure(Method::Empty) => &[measure::ABOUT, measure::EMPTY],
             Self::Measure(Method::Complete) => &[measure::ABOUT, measure::COMPLETE],
@@ -89,6 +117,8 @@ impl Shipped {
             Self::Forward(_) | Self::ForwardFrags => forward::CONTRACT,
             Self::Peer => peer::CONTRACT,
             Self::Trust => trust::CONTRACT,
+            Self::ChainIn | Self::Next | Self::NextBack | Self::BackIn => chain::CONTRACT,
+            Self::Bounce => bounce::CONTRACT,
             Self::Count => count::CONTRACT,
             Self::Measure(_) => measure::CONTRACT,
         }
@@ -102,6 +132,11 @@ impl Shipped {
             Self::ForwardFrags => forward_frags(),
             Self::Peer => peer(),
             Self::Trust => trust(),
+            Self::ChainIn => chain_in(),
+            Self::Next => next(),
+            Self::NextBack => next_back(),
+            Self::BackIn => back_in(),
+            Self::Bounce => bounce(),
             Self::Count => count(),
             Self::Measure(method) => measure(method),
         }

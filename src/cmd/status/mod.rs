@@ -1,4 +1,6 @@
-//! `xhop status`: who is joined, how, and what became of their packets.
+//! `xhop status`: who is joined, how, which chains there are, and what became of their packets.
+
+mod chains;
 
 use std::io::IsTerminal;
 use std::time::Duration;
@@ -9,6 +11,7 @@ use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 use super::{lock, need_privileges, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
+use crate::plan::chain::attached_inside;
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Datapath, Ways};
 use crate::plan::{Action, Ground, MemberPins, altered, apart, jumbo, mute, record};
@@ -30,14 +33,19 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     loop {
-        let reports = collect()?;
+        let (reports, chains) = collect_all()?;
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             // Home, then clear what is below: no flicker.
             say(format_args!("\x1b[H\x1b[J"));
         }
         match args.json {
-            true => print_json(&Answer { version: 1, members: &reports })?,
-            false => show(&reports),
+            true => print_json(&Answer { version: 1, members: &reports, chains: &chains })?,
+            false => {
+                if chains.is_empty() || !reports.is_empty() {
+                    show(&reports);
+                }
+                chains::show(&chains);
+            }
         }
         if !args.watch || unread() {
             return Ok(());
@@ -51,6 +59,7 @@ pub fn run(args: Args) -> Result<()> {
 struct Answer<'a> {
     version: u32,
     members: &'a [Report],
+    chains: &'a [chains::Report],
 }
 
 /// A member as it is now.
@@ -109,9 +118,17 @@ struct Counter {
 }
 
 pub(super) fn collect() -> Result<Vec<Report>> {
+    collect_all().map(|(members, _)| members)
+}
+
+fn collect_all() -> Result<(Vec<Report>, Vec<chains::Report>)> {
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
+    Ok((members(ground)?, chains::collect(ground)?))
+}
+
+fn members(ground: Ground) -> Result<Vec<Report>> {
     let (members, mut routes) = (record::all()?, jumbo::Found::new(ground));
     let report = |member: &Member| {
         let altered = altered(member, &members, &mut routes, ground)?;
@@ -172,9 +189,12 @@ pub(super) fn state(member: &Member, attached: bool, ground: Ground) -> Result<S
         if mute(&host, &inside, Some(&bridge)).or(apart(&host, &bridge)).is_some() {
             return Ok(State::Apart);
         }
-        let native = inside.xdp.iter().any(|xdp| xdp.mode == XdpMode::Native);
-        if native && member.datapath == Datapath::Tc {
-            return Ok(State::Round);
+        let native = inside.xdp.iter().find(|xdp| xdp.mode == XdpMode::Native);
+        if let (Some(xdp), Datapath::Tc) = (native, member.datapath) {
+            // What a chain has attached leaves to the stack what is none of the chain.
+            if attached_inside(&member.inside, ground)? != Some(xdp.prog_id) {
+                return Ok(State::Round);
+            }
         }
     }
     let deaf =
