@@ -12,6 +12,8 @@ use lab::{
     wait_until,
 };
 
+use xhop::sys::socket::connect;
+
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
 
 #[test]
@@ -55,6 +57,40 @@ fn an_engine_that_talks_nonsense() {
         // Nobody listens any more: a bare name must not depend on it.
         drop(engine);
         lab.refuses(&["up", "netns:a", "docker:x"], &["docker.sock", "check that it runs"]);
+    });
+}
+
+/// Other commands wait for this one, and `watch` for its next look: it must not wait for ever.
+#[test]
+fn an_engine_that_hangs() {
+    lab("an_engine_that_hangs", |lab| {
+        lab.pair();
+        let words = ["docker.sock", "check that it runs"];
+        let refuses = || lab.refuses(&["up", "netns:a", "docker:x"], &words);
+        let socket = Path::new("/run/docker.sock");
+        let engine = UnixListener::bind(socket).expect("a socket");
+        // It says nothing.
+        refuses();
+        // It never comes to an end.
+        let _ = engine.accept().expect("the request before");
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut stream, _) = engine.accept().expect("a request");
+                let mut bytes = &b"HTTP/1.0 200 OK\r\n\r\n["[..];
+                while std::io::Write::write_all(&mut stream, bytes).is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    bytes = b" ";
+                }
+            });
+            refuses();
+        });
+        // It accepts nobody any more.
+        let wait = std::time::Duration::from_millis(100);
+        let mut waiting = Vec::new();
+        while let Ok(stream) = connect(socket, wait) {
+            waiting.push(stream);
+        }
+        refuses();
     });
 }
 

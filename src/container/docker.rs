@@ -1,31 +1,72 @@
-//! The Docker engine: one GET over its socket (HTTP/1.0: the engine closes, no chunks).
+//! The Docker engine: a GET over its socket (HTTP/1.0: the engine closes, no chunks).
 
+use std::cell::OnceCell;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::json::Json;
 use super::known::Known;
+use crate::sys::socket::connect;
 use crate::{Error, Result};
 
 /// An answer longer than this is not the engine's.
-const MAX_ANSWER: u64 = 16 << 20;
+const MAX_ANSWER: usize = 16 << 20;
 /// The engine is on this host: it answers at once or not at all.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Whether the engine keeps the containers on this bridge of its namespace from each other
-/// (`enable_icc=false`). Without an engine nobody does; of a bridge that is called as one of its own it can't be
-/// told then: containers may outlive the engine.
-pub fn isolates(bridge: &str) -> Result<bool> {
-    match get("/networks") {
-        Err(Error::Engine { gone: true, .. }) if !is_dockers(bridge) => Ok(false),
-        Err(Error::Engine { gone: true, .. }) => Err(Error::NotAllowed {
-            name: bridge.into(),
-            why: "it is called as Docker's are, whose engine does not answer, so that nobody tells whether its containers are kept from each other (enable_icc=false): start Docker, or join with --force",
-        }),
-        networks => Ok(networks?.list().iter().any(|network| isolates_on(network, bridge))),
+/// The engine; it is asked for each thing once, also when it does not answer: who asks may keep others waiting.
+#[derive(Default)]
+pub struct Docker {
+    containers: OnceCell<Answer>,
+    networks: OnceCell<Answer>,
+}
+
+/// What it says, or why it does not.
+type Answer = std::result::Result<Json, Failure>;
+
+#[derive(Clone)]
+struct Failure {
+    why: String,
+    /// There is no engine.
+    gone: bool,
+}
+
+impl Failure {
+    /// It answers, but that is not what was asked for.
+    fn nonsense(why: impl ToString) -> Self {
+        Self { why: why.to_string(), gone: false }
+    }
+
+    fn error(&self) -> Error {
+        Error::Engine { socket: socket(), why: self.why.clone(), gone: self.gone }
+    }
+}
+
+impl Docker {
+    /// Whether the engine keeps the containers on this bridge of its namespace from each other
+    /// (`enable_icc=false`). Without an engine nobody does; of a bridge that is called as one of its own it can't
+    /// be told then: containers may outlive the engine.
+    pub fn isolates(&self, bridge: &str) -> Result<bool> {
+        match self.networks.get_or_init(|| get("/networks")) {
+            Err(Failure { gone: true, .. }) if !is_dockers(bridge) => Ok(false),
+            Err(Failure { gone: true, .. }) => Err(Error::NotAllowed {
+                name: bridge.into(),
+                why: "it is called as Docker's are, whose engine does not answer, so that nobody tells whether its containers are kept from each other (enable_icc=false): start Docker, or join with --force",
+            }),
+            Err(failure) => Err(failure.error()),
+            Ok(networks) => Ok(networks.list().iter().any(|network| isolates_on(network, bridge))),
+        }
+    }
+
+    /// Its containers, also those that do not run.
+    pub fn containers(&self) -> Result<Vec<Known>> {
+        let answer = self.containers.get_or_init(|| get("/containers/json?all=1"));
+        let list = answer.as_ref().map_err(Failure::error)?;
+        let known = Known::all(list, "Id", "Names");
+        known.ok_or_else(|| Failure::nonsense("it lists no containers").error())
     }
 }
 
@@ -50,24 +91,13 @@ fn isolates_on(network: &Json, bridge: &str) -> bool {
         }
 }
 
-/// Its containers, also those that do not run.
-pub fn containers() -> Result<Vec<Known>> {
-    let list = get("/containers/json?all=1")?;
-    Known::all(&list, "Id", "Names").ok_or_else(|| failed("it lists no containers".into(), false))
-}
-
 /// What the engine answers.
-fn get(path: &str) -> Result<Json> {
+fn get(path: &str) -> Answer {
     let answer = exchange(path).map_err(|error| {
         let gone = matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::NotFound);
-        failed(error.to_string(), gone)
+        Failure { why: error.to_string(), gone }
     })?;
-    let body = body(&answer).map_err(|why| failed(why.into(), false))?;
-    serde_json::from_slice(body).map_err(|error| failed(error.to_string(), false))
-}
-
-fn failed(why: String, gone: bool) -> Error {
-    Error::Engine { socket: socket(), why, gone }
+    serde_json::from_slice(body(&answer).map_err(Failure::nonsense)?).map_err(Failure::nonsense)
 }
 
 /// The engine's socket: `DOCKER_HOST` if it names one, else the usual place.
@@ -78,9 +108,19 @@ fn socket() -> PathBuf {
     }
 }
 
+/// In time, or not at all.
 fn exchange(path: &str) -> std::io::Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    ask(path)?.take(MAX_ANSWER).read_to_end(&mut answer)?;
+    let until = Instant::now() + TIMEOUT;
+    let mut stream = ask(path)?;
+    let (mut answer, mut bytes) = (Vec::new(), [0; 1 << 14]);
+    while answer.len() < MAX_ANSWER {
+        let left = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+        stream.set_read_timeout(Some(left.ok_or(ErrorKind::TimedOut)?))?;
+        match stream.read(&mut bytes)? {
+            0 => break,
+            len => answer.extend(bytes.iter().take(len)),
+        }
+    }
     Ok(answer)
 }
 
@@ -91,9 +131,7 @@ fn ask(path: &str) -> std::io::Result<UnixStream> {
         let why = "only a unix:// socket of this host can be asked";
         return Err(std::io::Error::new(ErrorKind::NotFound, why));
     }
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))?;
+    let mut stream = connect(&socket, TIMEOUT)?;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").as_bytes())?;
     Ok(stream)
 }
@@ -113,15 +151,12 @@ impl Events {
         Some(Self(stream))
     }
 
-    /// Takes what has come, whatever it is. Says whether more may come.
+    /// Takes some of what has come, whatever it is. Says whether more may come.
     pub fn take(&mut self) -> bool {
-        let mut bytes = [0; 4096];
-        loop {
-            match self.0.read(&mut bytes) {
-                Ok(0) => return false,
-                Ok(_) => {}
-                Err(error) => return error.kind() == ErrorKind::WouldBlock,
-            }
+        let mut bytes = [0; 1 << 14];
+        match self.0.read(&mut bytes) {
+            Ok(len) => len > 0,
+            Err(error) => error.kind() == ErrorKind::WouldBlock,
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use super::docker;
 use super::interface::{Interface, Mac};
 use super::name::Name;
 use super::namespaces::Namespaces;
@@ -59,7 +58,7 @@ pub fn find(name: &Name, namespaces: &Namespaces) -> Result<Container> {
             let Some(found) = namespaces.host().find(name)? else {
                 if let Name::Docker(_) = name {
                     // Where there is no engine, it says so.
-                    docker::containers()?;
+                    namespaces.host().docker().containers()?;
                 }
                 return Err(no_such(name));
             };

@@ -5,10 +5,11 @@ use std::cell::OnceCell;
 use std::mem::discriminant;
 use std::path::Path;
 
+use super::docker::Docker;
 use super::known::Known;
 use super::name::Name;
+use super::podman;
 use super::running::{Container, running};
-use super::{docker, podman};
 use crate::{Error, Result};
 
 /// How many digits of an id engines show.
@@ -16,7 +17,10 @@ const SHOWN: usize = 12;
 
 /// All of Docker, podman, systemd-nspawn and LXC. They are looked for once, when one is asked for.
 #[derive(Default)]
-pub struct Host(OnceCell<Vec<Container>>);
+pub struct Host {
+    containers: OnceCell<Vec<Container>>,
+    docker: Docker,
+}
 
 impl Host {
     /// The one with this name, or else with an id that is this or begins so; `None` if there is none.
@@ -61,12 +65,17 @@ impl Host {
         Ok(there.min_by_key(|one| one.pid))
     }
 
+    /// Docker's engine.
+    pub fn docker(&self) -> &Docker {
+        &self.docker
+    }
+
     fn containers(&self) -> Result<&[Container]> {
-        if let Some(containers) = self.0.get() {
+        if let Some(containers) = self.containers.get() {
             return Ok(containers);
         }
-        let containers = list()?;
-        Ok(self.0.get_or_init(|| containers))
+        let containers = list(&self.docker)?;
+        Ok(self.containers.get_or_init(|| containers))
     }
 }
 
@@ -75,9 +84,9 @@ fn id_begins(one: &Container, name: &Name) -> bool {
 }
 
 /// All, by the names that their users know.
-fn list() -> Result<Vec<Container>> {
+fn list(docker: &Docker) -> Result<Vec<Container>> {
     let mut all = running()?;
-    let docker = match docker::containers() {
+    let docker = match docker.containers() {
         Err(Error::Engine { gone: true, .. }) => Vec::new(),
         containers => containers?,
     };
@@ -137,7 +146,7 @@ mod tests {
     }
 
     fn host() -> Host {
-        Host(OnceCell::from(vec![
+        let containers = OnceCell::from(vec![
             container("docker:web", "ab01", 20, 7),
             // The beginning of another's id.
             container("docker:ab", "ab02", 30, 8),
@@ -150,7 +159,8 @@ mod tests {
             container("nspawn:m", "", 70, 13),
             // Entered from outside.
             container("nspawn:m", "", 71, 13),
-        ]))
+        ]);
+        Host { containers, docker: Docker::default() }
     }
 
     #[test]

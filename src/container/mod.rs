@@ -1,6 +1,6 @@
 //! Containers: a name in, interfaces and addresses out. Nothing is changed here.
 
-pub mod docker;
+mod docker;
 mod find;
 #[cfg(test)]
 mod fuzz;

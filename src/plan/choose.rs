@@ -2,7 +2,7 @@
 
 use super::ground::Ground;
 use super::segment::Segment;
-use crate::container::{Attachment, Container, Interface, docker};
+use crate::container::{Attachment, Container, Interface};
 use crate::sys::netlink::LinkInfo;
 use crate::{Error, Result};
 
@@ -26,7 +26,7 @@ pub fn choose_on<'a>(
     force: bool,
     ground: Ground,
 ) -> Result<Chosen<'a>> {
-    if !force && ground.is_own(&bridge)? && docker::isolates(&bridge.name)? {
+    if !force && ground.is_own(&bridge)? && ground.isolates(&bridge.name)? {
         return Err(Error::NotAllowed {
             name: bridge.name,
             why: "Docker keeps its containers from each other (enable_icc=false): --force joins them all the same",

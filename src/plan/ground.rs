@@ -31,6 +31,11 @@ impl<'a> Ground<'a> {
         Self { namespaces }
     }
 
+    /// Whether Docker keeps the containers on this bridge of the caller's own namespace from each other.
+    pub fn isolates(&self, bridge: &str) -> Result<bool> {
+        self.namespaces.host().docker().isolates(bridge)
+    }
+
     /// All namespaces that can be reached.
     pub fn namespaces(&self) -> Result<Vec<Rc<Netns>>> {
         self.namespaces.all()

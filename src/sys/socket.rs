@@ -1,8 +1,12 @@
 //! What the standard library's sockets can't: ICMP echo (raw(7)), counting what the kernel sees on an
-//! interface (packet(7)), and ending a TCP connection by a reset.
+//! interface (packet(7)), connecting in time or not at all, and ending a TCP connection by a reset.
 
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -19,6 +23,38 @@ pub(super) fn open(domain: i32, kind: i32, protocol: i32, what: &'static str) ->
         .map_err(Error::sys("socket", what))?;
     // SAFETY: it has just been opened, so it is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Connects to a server of this host by its path (unix(7)). Neither that nor what is written later takes longer
+/// than `patience`, unlike the standard library's: one who does not accept keeps callers waiting.
+pub fn connect(path: &Path, patience: Duration) -> std::io::Result<UnixStream> {
+    // SAFETY: numbers only, for which zero is a valid value.
+    let mut address: libc::sockaddr_un = unsafe { std::mem::zeroed() };
+    address.sun_family = libc::AF_UNIX as u16;
+    let bytes = path.as_os_str().as_bytes();
+    // With the NUL that ends it.
+    if bytes.len() >= address.sun_path.len() {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
+    address.sun_path.iter_mut().zip(bytes).for_each(|(to, byte)| *to = *byte as libc::c_char);
+    let socket =
+        open(libc::AF_UNIX, libc::SOCK_STREAM, 0, "unix").map_err(std::io::Error::other)?;
+    let limit =
+        libc::timeval { tv_sec: patience.as_secs() as _, tv_usec: patience.subsec_micros() as _ };
+    let len = size_of_val(&limit) as libc::socklen_t;
+    // SAFETY: the value is of the option's type, and `len` bytes long.
+    Errno::result(unsafe {
+        let value = (&raw const limit).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDTIMEO, value, len)
+    })?;
+    let len = size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the address is of the family's type, and `len` bytes long.
+    let done = unsafe { libc::connect(socket.as_raw_fd(), (&raw const address).cast(), len) };
+    match Errno::result(done) {
+        Ok(_) => Ok(socket.into()),
+        Err(Errno::EAGAIN) => Err(ErrorKind::TimedOut.into()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Lets the connection end with a reset when it is closed, of which nothing remains: no `TIME_WAIT`, no
