@@ -94,7 +94,7 @@ impl Watch {
         let own = namespaces.own()?;
         let links = namespaces.rtnl(&own)?.links()?;
         let changed: HashSet<Change> = changes.drain(..).collect();
-        self.forget(&links);
+        self.forget(&links, own.inode())?;
         self.take_out_the_lost(&links, &namespaces, begun)?;
         for link in links.iter().filter(|link| link.kind.as_deref() == Some("bridge")) {
             if self.watches(&link.name) {
@@ -143,14 +143,17 @@ impl Watch {
         }
     }
 
-    /// What is known of interfaces that are gone.
-    fn forget(&mut self, links: &[LinkInfo]) {
-        let there: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
+    /// What is known of interfaces that are gone, but for those that are still to be taken out.
+    fn forget(&mut self, links: &[LinkInfo], own: u64) -> Result<()> {
+        let mut there: HashSet<u32> = links.iter().map(|link| link.ifindex).collect();
         self.seen.retain(|bridge, _| there.contains(bridge));
         self.alone.retain(|host| there.contains(host));
+        let recorded = record::places()?.into_iter().filter(|place| place.netns == own);
+        there.extend(recorded.map(|place| place.host));
         let now = Instant::now();
         self.held
             .retain(|host, held| there.contains(host) && (held.due || now < held.until + LATE));
+        Ok(())
     }
 
     /// Takes out who is not on the bridge any more that he was joined on.
@@ -181,7 +184,10 @@ impl Watch {
         for member in &lost {
             let bridge = &member.segment.bridge.name;
             match &done {
-                Ok(_) => self.tell("left", bridge, &member.name, None, Some(begun)),
+                Ok(_) => {
+                    self.held.remove(&member.host.ifindex);
+                    self.tell("left", bridge, &member.name, None, Some(begun));
+                }
                 Err(error) => self.hold(member.host.ifindex, bridge, &member.name, error),
             }
         }
