@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::shell::shown;
+
 /// Why packets are lost, or do not hop.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -153,7 +155,7 @@ impl Finding {
         found: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        let (on, found, remedy) = (on.into(), found.into(), remedy.into());
+        let (on, found, remedy) = (shown(&on.into()), shown(&found.into()), remedy.into());
         Self { cause, means: cause.means(), on, found, remedy }
     }
 }

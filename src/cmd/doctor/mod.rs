@@ -8,6 +8,7 @@ mod filter;
 mod frame;
 mod kernel;
 mod probe;
+mod shell;
 mod show;
 mod side;
 mod standing;

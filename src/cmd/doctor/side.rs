@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::answer::{Answer, why};
 use super::kernel;
+use super::shell::word;
 use crate::audit::bpf_on;
 use crate::cmd::status::{self, State};
 use crate::container::{Attachment, Interface, Name, Namespaces, find};
@@ -91,7 +92,7 @@ impl Side {
             let netns = namespaces.by_inode(at.netns)?;
             let own = ground.is_own(at)?;
             Ok(netns.filter(|_| !own).map_or(String::new(), |netns| {
-                format!("nsenter --net={} ", netns.path().display())
+                format!("nsenter --net={} ", word(netns.path().display()))
             }))
         };
         let joined = member.map(|member| Joined::of(member, &attachment, members, ground));

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::cause::{Cause, Finding};
+use super::shell::word;
 use super::side::{Joined, Sent, Side};
 use super::wording::{by_xdp, foreign, not_ready, up};
 use crate::cmd::status::State;
@@ -43,23 +44,24 @@ fn down(side: &Side) -> Option<Finding> {
             (
                 format!("{end} of {}", side.name),
                 "is down",
-                format!("`{}ip link set {end} up`", side.inside_at),
+                format!("`{}ip link set {} up`", side.inside_at, word(end)),
             )
         }
         () if !attachment.host_link.up => {
             let end = &attachment.host;
-            (end.to_string(), "is down", format!("`{}ip link set {end} up`", side.host_at))
+            (end.to_string(), "is down", format!("`{}ip link set {} up`", side.host_at, word(end)))
         }
         () if bridge.is_some_and(|bridge| !bridge.link.up) => {
             let bridge = bridge.map_or(String::new(), |bridge| bridge.link.name.clone());
-            let remedy = format!("`{}ip link set {bridge} up`", side.host_at);
+            let remedy = format!("`{}ip link set {} up`", side.host_at, word(&bridge));
             (bridge, "is down", remedy)
         }
         () if attachment.host_link.forwarding == Some(false) => {
             let end = &attachment.host;
             let remedy = format!(
-                "`{}bridge link set dev {end} state 3`, if no spanning tree is at work",
-                side.host_at
+                "`{}bridge link set dev {} state 3`, if no spanning tree is at work",
+                side.host_at,
+                word(end)
             );
             (end.to_string(), "does not forward", remedy)
         }
@@ -73,8 +75,11 @@ fn peer_mtu(side: &Side) -> Option<Finding> {
     let refused = side.native_refused.as_ref()?;
     let (end, link) = (&side.attachment.inside, &side.attachment.inside_link);
     let found = format!("the MTU of {end} is {}: {refused}", link.mtu);
-    let remedy =
-        format!("join by `--datapath tc`, or `{}ip link set {end} mtu 1500`", side.inside_at);
+    let remedy = format!(
+        "join by `--datapath tc`, or `{}ip link set {} mtu 1500`",
+        side.inside_at,
+        word(end)
+    );
     Some(Finding::new(Cause::PeerMtu, &side.name, found, remedy))
 }
 
@@ -106,7 +111,8 @@ fn state(side: &Side, other: &Side, joined: &Joined) -> Vec<Finding> {
         }
         State::Unpinned => {
             let found = format!("our program is on {host}, and no pin holds it");
-            let remedy = format!("take it off as `xhop down {name}` says, then {}", again());
+            let remedy =
+                format!("take it off as `xhop down {}` says, then {}", word(name), again());
             one(Cause::Unpinned, found, remedy)
         }
         State::Apart => {
@@ -117,16 +123,19 @@ fn state(side: &Side, other: &Side, joined: &Joined) -> Vec<Finding> {
                 Cause::Apart,
                 found,
                 format!(
-                    "`{}bridge -d link show dev {host}` shows it; if it is meant so, `xhop down {name}`",
-                    side.host_at
+                    "`{}bridge -d link show dev {}` shows it; if it is meant so, `xhop down {}`",
+                    side.host_at,
+                    word(host),
+                    word(name)
                 ),
             )
         }
         State::Round => {
             let found = format!("{} has a native XDP program", side.attachment.inside);
             let remedy = format!(
-                "`xhop down {name} {0}`, then `xhop up {name} {0} --datapath native`",
-                other.name
+                "`xhop down {0} {1}`, then `xhop up {0} {1} --datapath native`",
+                word(name),
+                word(&other.name)
             );
             one(Cause::GoesRound, found, remedy)
         }

@@ -296,3 +296,53 @@ fn addresses_beside_the_record() {
     joined(&mut seen.sides[1]).member.addresses.push([10, 9, 0, 77].into());
     assert!(of(&seen).found.contains("10.9.0.77"));
 }
+
+/// A container's root names its interfaces as he likes; the remedy is pasted into a shell of the host's root.
+#[test]
+fn no_name_is_a_command() {
+    let evil = "$(reboot)";
+    for spoil in [
+        (|seen| lost_hops(seen)) as fn(&mut Seen),
+        |seen| seen.sides[1].attachment.inside_link.up = false,
+        |seen| seen.sides[1].attachment.host_link.up = false,
+        |seen| seen.sides[1].attachment.host_link.forwarding = Some(false),
+        |seen| joined(&mut seen.sides[1]).state = State::Deaf,
+        |seen| joined(&mut seen.sides[1]).state = State::Apart,
+        |seen| joined(&mut seen.sides[1]).state = State::Round,
+        |seen| joined(&mut seen.sides[1]).state = State::Unpinned,
+        |seen| seen.sides[1].joined = None,
+        |seen| {
+            seen.sides[1].joined = None;
+            seen.sides[1].native_refused = Some("ERANGE".into());
+        },
+        |seen| {
+            let at = seen.sides[1].attachment.inside.clone();
+            let what = "program 7".into();
+            seen.sides[1].strangers.push(Stranger { at, is_xdp: true, what });
+            lost_hops(seen);
+        },
+        |seen| {
+            seen.br_netfilter[0] = Some("it drops".into());
+            seen.sides.iter_mut().for_each(|side| side.joined = None);
+            seen.ways[0].probes.iter_mut().for_each(|p| (p.arrived, p.taken) = (0, 0));
+        },
+        |seen| seen.ways[0].probes.iter_mut().for_each(|p| (p.taken, p.wrong_sums) = (0, 1)),
+        |seen| (seen.ways[0].probes[2].arrived, seen.ways[0].probes[2].taken) = (0, 0),
+    ] {
+        let mut seen = seen(Datapath::Native);
+        for side in &mut seen.sides {
+            side.name = format!("veth:{evil}");
+            side.attachment.inside.name = evil.into();
+            side.attachment.host.name = evil.into();
+            let bridge = side.attachment.bridge.as_mut().expect("a bridge");
+            (bridge.interface.name, bridge.link.name) = (evil.into(), evil.into());
+        }
+        spoil(&mut seen);
+        let found = findings(&seen);
+        assert!(!found.is_empty());
+        for finding in found {
+            let bare = finding.remedy.replace("'$(reboot)'", "").replace("'veth:$(reboot)'", "");
+            assert!(!bare.contains('$'), "{}", finding.remedy);
+        }
+    }
+}

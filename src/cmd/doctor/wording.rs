@@ -3,6 +3,7 @@
 use super::cause::{Cause, Finding};
 use super::diagnose::Direction;
 use super::probe::Probe;
+use super::shell::word;
 use super::side::{Joined, Side, Stranger};
 use crate::plan::way::{ChecksumWay, Datapath};
 
@@ -35,7 +36,7 @@ impl Direction<'_> {
         );
         let none = |joined: &Joined| joined.member.checksum == Some(ChecksumWay::None);
         let asked = self.from.joined.as_ref().is_some_and(none);
-        let join = format!("xhop up {} {}", self.from.name, self.to.name);
+        let join = format!("xhop up {} {}", word(&self.from.name), word(&self.to.name));
         let remedy = match asked {
             true => format!("`{join} --checksum complete`"),
             false => format!("`{join}`"),
@@ -67,7 +68,12 @@ impl Direction<'_> {
         let remedy = match side.joined.is_some() {
             true => up(self.from, self.to),
             false => {
-                format!("`{}ip link set {on} mtu {}`", side.host_at, attachment.inside_link.mtu)
+                format!(
+                    "`{}ip link set {} mtu {}`",
+                    side.host_at,
+                    word(&on),
+                    attachment.inside_link.mtu
+                )
             }
         };
         Finding::new(Cause::BeyondMtu, on, found, remedy)
@@ -82,8 +88,9 @@ impl Direction<'_> {
         let found =
             format!("{call} is 1, {why}, and {} does not get through {bridge}", shown(probe));
         let remedy = format!(
-            "`{}{iptables} -I FORWARD -i {bridge} -o {bridge} -j ACCEPT`, or join the two",
-            self.from.host_at
+            "`{0}{iptables} -I FORWARD -i {1} -o {1} -j ACCEPT`, or join the two",
+            self.from.host_at,
+            word(&bridge)
         );
         Finding::new(Cause::BrNetfilter, bridge, found, remedy)
     }
@@ -149,7 +156,7 @@ fn bridge(side: &Side) -> String {
 
 /// The command that joins them, or sets again what it once set.
 pub fn up(one: &Side, other: &Side) -> String {
-    format!("`xhop up {} {}`", one.name, other.name)
+    format!("`xhop up {} {}`", word(&one.name), word(&other.name))
 }
 
 /// A program that is not ours, in the way.
@@ -158,15 +165,17 @@ pub fn foreign(stranger: &Stranger, side: &Side, found: String) -> Finding {
     let inside = *at == side.attachment.inside;
     let on = if inside { format!("{at} of {}", side.name) } else { at.to_string() };
     let enter = if inside { &side.inside_at } else { &side.host_at };
-    let remedy =
-        format!("find out whose it is, and have it detached: `{enter}bpftool net show dev {at}`");
+    let remedy = format!(
+        "find out whose it is, and have it detached: `{enter}bpftool net show dev {}`",
+        word(at)
+    );
     Finding::new(Cause::ForeignProgram, on, found, remedy)
 }
 
 /// Why a container's end does not take frames.
 pub fn not_ready(side: &Side, found: String) -> Finding {
     let gro = side.joined.as_ref().and_then(|joined| joined.gro);
-    let (at, end) = (&side.inside_at, &side.attachment.inside);
+    let (at, end) = (&side.inside_at, word(&side.attachment.inside));
     let on = &side.name;
     match gro {
         Some(true) => {
