@@ -17,6 +17,8 @@ const ROOM: usize = (1 << 16) + 64;
 /// UDP or ICMP.
 pub const MARK_AT: [u32; 2] = [14 + 20 + 8, 14 + 40 + 8];
 
+/// Bytes of marked frames that are kept in one go: a mark is seen by others, who may send it too.
+const KEPT: usize = 8 << 20;
 /// How many are looked at in one go.
 const MOST: usize = 1 << 14;
 /// Bytes of frames that wait to be taken: no filter is given to the kernel, so that a busy interface fills it soon.
@@ -59,20 +61,38 @@ impl Tap {
         Ok(Self { socket })
     }
 
-    /// Those since the last call that have this word at [`MARK_AT`], as far as there was room for all that came.
-    pub fn take(&self, mark: u32) -> Result<Vec<Frame>> {
+    /// Those since the last call that have this word at [`MARK_AT`], as far as there was room for all that came;
+    /// and whether there was.
+    pub fn take(&self, mark: u32) -> Result<(Vec<Frame>, bool)> {
         let mut buf = vec![0; ROOM];
-        let mut frames = Vec::new();
+        let (mut frames, mut kept) = (Vec::new(), 0);
         // No more than were there by now: on a busy interface there is no end of them.
         for _ in 0..MOST {
             let Some(Passed { len, outgoing, unfinished }) = self.next(&mut buf)? else { break };
             let bytes = buf.get(..len).unwrap_or_default();
             let word = |at: u32| bytes.get(at as usize..)?.first_chunk().copied();
             if MARK_AT.into_iter().any(|at| word(at) == Some(mark.to_be_bytes())) {
+                kept += len;
+                if kept > KEPT {
+                    return Ok((frames, false));
+                }
                 frames.push(Frame { bytes: bytes.to_vec(), outgoing, unfinished });
             }
         }
-        Ok(frames)
+        Ok((frames, self.dropped()? == 0))
+    }
+
+    /// How many the kernel had no room for since the last call (packet(7), PACKET_STATISTICS).
+    fn dropped(&self) -> Result<u32> {
+        let mut stats = libc::tpacket_stats { tp_packets: 0, tp_drops: 0 };
+        let mut len = size_of_val(&stats) as libc::socklen_t;
+        let (level, option) = (libc::SOL_PACKET, libc::PACKET_STATISTICS);
+        let to = (&raw mut stats).cast();
+        // SAFETY: the numbers are written, which are as long as `len` says.
+        let got =
+            unsafe { libc::getsockopt(self.socket.as_raw_fd(), level, option, to, &raw mut len) };
+        Errno::result(got).map_err(Error::sys("getsockopt", "PACKET_STATISTICS"))?;
+        Ok(stats.tp_drops)
     }
 
     fn next(&self, buf: &mut [u8]) -> Result<Option<Passed>> {
@@ -142,13 +162,40 @@ mod tests {
             for payload in [&b"\x01\x02\x03\x05"[..], b"\x01\x02", b"\x01\x02\x03\x04, the mark"] {
                 socket.send_to(payload, to).expect("sent");
             }
-            let frames = tap.take(0x0102_0304).expect("frames");
+            let (frames, all) = tap.take(0x0102_0304).expect("frames");
+            assert!(all);
             let ways: Vec<bool> = frames.iter().map(|frame| frame.outgoing).collect();
             assert_eq!(ways, [true, false], "{frames:?}");
             assert!(frames.iter().all(|frame| frame.bytes.ends_with(b"the mark")));
             // The loopback leaves sums to the device that it is.
             assert!(frames.iter().all(|frame| frame.unfinished));
-            assert_eq!(tap.take(0x0102_0304).expect("frames"), []);
+            assert_eq!(tap.take(0x0102_0304).expect("frames"), (vec![], true));
+        });
+    }
+
+    /// Somebody who floods with the mark does not fill our memory, and it is known that not all was seen.
+    #[test]
+    fn a_flood_of_marks_is_not_kept() {
+        if !privileged("tap::a_flood_of_marks_is_not_kept") {
+            return;
+        }
+        in_new_netns(|| {
+            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
+            rtnl.set_up(1, true).expect("up");
+            let tap = Tap::on(1).expect("tap");
+            let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
+            let to = socket.local_addr().expect("address");
+            let mut payload = vec![0; 60_000];
+            payload[..4].copy_from_slice(&[1, 2, 3, 4]);
+            // Each is seen twice: more than is kept, and than the kernel has room for.
+            for (count, least) in [(100, KEPT / 2), (3 * BUFFER as usize / payload.len(), 1)] {
+                for _ in 0..count {
+                    socket.send_to(&payload, to).expect("sent");
+                }
+                let (frames, all) = tap.take(0x0102_0304).expect("frames");
+                let kept: usize = frames.iter().map(|frame| frame.bytes.len()).sum();
+                assert!(!all && (least..=KEPT).contains(&kept), "{all} {kept}");
+            }
         });
     }
 }

@@ -54,6 +54,8 @@ pub enum Cause {
     ByBridge,
     /// A setting of ours was changed.
     Altered,
+    /// More came by than could be looked at, so that it is not known how far probes got.
+    NotSeen,
     /// Packets are lost, and nothing tells why.
     Lost,
 }
@@ -111,6 +113,9 @@ impl Cause {
             Self::NotSent => "packets do not leave the sender's interface",
             Self::ByBridge => "both are joined, and the program leaves the packets to the bridge",
             Self::Altered => "somebody has changed what `up` had set",
+            Self::NotSeen => {
+                "more came by than could be looked at: how far the probes got is not known"
+            }
             Self::Lost => "packets are lost, and nothing that can be seen tells why",
         }
     }

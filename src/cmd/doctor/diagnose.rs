@@ -36,6 +36,8 @@ pub struct Seen {
 pub struct Way {
     /// How far each probe got.
     pub probes: Vec<Probe>,
+    /// Where more came by than could be looked at: less is known of these places than is counted.
+    pub unseen: Vec<&'static str>,
     /// What was counted meanwhile.
     pub account: Account,
 }
@@ -109,10 +111,13 @@ impl Direction<'_> {
             findings.push(Finding::new(Cause::NotSent, &self.from.name, found, remedy));
         }
         for probe in lost {
-            let found = self.cause(probe);
+            // Where it was last seen is not known.
+            let blind = !self.way.unseen.is_empty() && probe.refused.is_none();
+            let found = if blind { self.not_seen(probe) } else { self.cause(probe) };
             let vague = matches!(
                 found.cause,
                 Cause::Lost
+                    | Cause::NotSeen
                     | Cause::NotSent
                     | Cause::BridgeDrops
                     | Cause::NotTaken

@@ -61,6 +61,8 @@ struct Told<'a> {
     from: &'a str,
     to: &'a str,
     probes: &'a [Probe],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unseen: &'a [&'static str],
     account: &'a Account,
 }
 
@@ -107,6 +109,7 @@ fn told(seen: &Seen) -> [Told<'_>; 2] {
         from: &from.name,
         to: &to.name,
         probes: &way.probes,
+        unseen: &way.unseen,
         account: &way.account,
     })
 }
@@ -142,6 +145,6 @@ fn way(from: &Side, to: &Side, near: &[Rc<Netns>; 2], far: &[Rc<Netns>; 2]) -> R
         to_host,
     };
     let counting = Counting::begin(route, from.member())?;
-    let probes = probe::send(&route)?;
-    Ok(Way { probes, account: counting.end()? })
+    let (probes, unseen) = probe::send(&route)?;
+    Ok(Way { probes, unseen, account: counting.end()? })
 }

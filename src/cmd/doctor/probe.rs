@@ -9,7 +9,7 @@ use serde::Serialize;
 use xhop_vm::packet::checksum;
 
 use super::frame::{Marked, payload, probe_of};
-use crate::container::Attachment;
+use crate::container::{Attachment, Interface};
 use crate::sys::netns::Netns;
 use crate::sys::tap::{Frame, Tap};
 use crate::sys::{signal, udp};
@@ -103,8 +103,9 @@ pub struct Route<'a> {
     pub to_host: &'a Netns,
 }
 
-/// Sends all probes of the families that both have, one after the other. Gives how far each got.
-pub fn send(route: &Route) -> Result<Vec<Probe>> {
+/// Sends all probes of the families that both have, one after the other. Gives how far each got, and where more
+/// came by than could be looked at.
+pub fn send(route: &Route) -> Result<(Vec<Probe>, Vec<&'static str>)> {
     let run = RandomState::new().hash_one(std::process::id()) as u32;
     let taps = Taps::open(route, run)?;
     let mut probes = Vec::new();
@@ -123,7 +124,7 @@ pub fn send(route: &Route) -> Result<Vec<Probe>> {
         }
     }
     taps.count(route, &mut probes)?;
-    Ok(probes)
+    Ok((probes, taps.blind()))
 }
 
 /// Addresses of a family that both have, but for those of the link alone.
@@ -281,40 +282,73 @@ struct Taps {
     places: [Tapped; 4],
 }
 
+/// Bytes of frames that are kept of a place, of all probes: these are less than half of it. Who sees a mark may
+/// send it too, as often as he likes.
+const KEPT: usize = 2 << 20;
+
 /// One of these places.
 struct Tapped {
+    /// For people.
+    name: &'static str,
     tap: Tap,
     /// Whether it is where the interface sends.
     outgoing: bool,
     /// What counts them.
     count: fn(&mut Probe) -> &mut usize,
     /// What has come by until now.
-    frames: RefCell<Vec<Frame>>,
+    kept: RefCell<Kept>,
+}
+
+/// Frames, as many as there is room for.
+#[derive(Default)]
+struct Kept {
+    frames: Vec<Frame>,
+    bytes: usize,
+    /// Whether some are not here.
+    lacks: bool,
+}
+
+impl Kept {
+    fn keep(&mut self, frame: Frame) {
+        self.bytes = self.bytes.saturating_add(frame.bytes.len());
+        match self.bytes <= KEPT {
+            true => self.frames.push(frame),
+            false => self.lacks = true,
+        }
+    }
 }
 
 impl Taps {
     fn open(route: &Route, run: u32) -> Result<Self> {
         let (from, to) = (route.from, route.to);
-        let on = |netns: &Netns, ifindex, outgoing, count| -> Result<Tapped> {
-            let tap = netns.run(|| Tap::on(ifindex))??;
-            Ok(Tapped { tap, outgoing, count, frames: RefCell::default() })
+        let on = |name, netns: &Netns, at: &Interface, outgoing, count| -> Result<Tapped> {
+            let tap = netns.run(|| Tap::on(at.ifindex))??;
+            Ok(Tapped { name, tap, outgoing, count, kept: RefCell::default() })
         };
         let places = [
-            on(route.from_netns, from.inside.ifindex, true, |probe| &mut probe.left)?,
-            on(route.from_host, from.host.ifindex, false, |probe| &mut probe.at_host)?,
-            on(route.to_host, to.host.ifindex, true, |probe| &mut probe.by_bridge)?,
-            on(route.to_netns, to.inside.ifindex, false, |probe| &mut probe.arrived)?,
+            on("left", route.from_netns, &from.inside, true, |probe| &mut probe.left)?,
+            on("at-host", route.from_host, &from.host, false, |probe| &mut probe.at_host)?,
+            on("by-bridge", route.to_host, &to.host, true, |probe| &mut probe.by_bridge)?,
+            on("arrived", route.to_netns, &to.inside, false, |probe| &mut probe.arrived)?,
         ];
         Ok(Self { run, places })
     }
 
     /// Takes what has come by, before there is no more room for it.
     fn drain(&self) -> Result<()> {
-        for Tapped { tap, outgoing, frames, .. } in &self.places {
-            let taken = tap.take(self.run)?.into_iter().filter(|f| f.outgoing == *outgoing);
-            frames.borrow_mut().extend(taken);
+        for Tapped { tap, outgoing, kept, .. } in &self.places {
+            let (frames, all) = tap.take(self.run)?;
+            let mut kept = kept.borrow_mut();
+            kept.lacks |= !all;
+            frames.into_iter().filter(|f| f.outgoing == *outgoing).for_each(|f| kept.keep(f));
         }
         Ok(())
+    }
+
+    /// The places where more came by than could be looked at.
+    fn blind(&self) -> Vec<&'static str> {
+        let lacks = |place: &&Tapped| place.kept.borrow().lacks;
+        self.places.iter().filter(lacks).map(|place| place.name).collect()
     }
 
     /// Notes of each probe how often it has come by at each place.
@@ -322,7 +356,7 @@ impl Taps {
         self.drain()?;
         for (at, place) in self.places.iter().enumerate() {
             let last = at + 1 == self.places.len();
-            for frame in place.frames.borrow().iter() {
+            for frame in &place.kept.borrow().frames {
                 let Some(marked) = Marked::read(&frame.bytes) else { continue };
                 // The answer to an echo request has its mark too.
                 if !route.to.addresses.contains(&marked.to) {
@@ -358,6 +392,17 @@ mod tests {
             shared(&ips(&["fe80::1"]), &ips(&["fe80::2", "10.9.0.3"])),
             [] as [[IpAddr; 2]; 0]
         );
+    }
+
+    #[test]
+    fn no_more_is_kept_than_there_is_room_for() {
+        let mut kept = Kept::default();
+        let frame = Frame { bytes: vec![0; 60_000], outgoing: true, unfinished: false };
+        // As many as the probes are, and some.
+        (0..16).for_each(|_| kept.keep(frame.clone()));
+        assert!(!kept.lacks && kept.frames.len() == 16);
+        (0..1000).for_each(|_| kept.keep(frame.clone()));
+        assert!(kept.lacks && kept.frames.len() * 60_000 <= KEPT);
     }
 
     #[test]

@@ -100,6 +100,7 @@ fn way() -> Way {
     let verdicts = vec![Counted { verdict: "forwarded", packets: 4 }];
     Way {
         probes: kinds.map(probe).to_vec(),
+        unseen: Vec::new(),
         account: Account { sent: 4, verdicts, ..Account::default() },
     }
 }
@@ -209,6 +210,21 @@ fn a_loss_that_nothing_explains_says_so() {
     // But a cause that is known without a packet is enough.
     seen.sides[1].attachment.inside_link.up = false;
     assert_eq!(of(&seen).cause, Cause::LinkDown);
+}
+
+/// A flood hides where the probes are: that is said, and no place is blamed.
+#[test]
+fn what_was_not_seen_is_no_place() {
+    let mut seen = seen(Datapath::Tc);
+    seen.ways[0].unseen = vec!["left"];
+    assert_eq!(findings(&seen), []);
+    for probe in &mut seen.ways[0].probes {
+        (probe.left, probe.at_host, probe.arrived, probe.taken) = (0, 0, 0, 0);
+    }
+    let found = of(&seen);
+    assert_eq!((found.cause, found.on.as_str()), (Cause::NotSeen, "netns:a to netns:b"));
+    seen.ways[0].unseen.clear();
+    assert_eq!(of(&seen).cause, Cause::NotSent);
 }
 
 #[test]

@@ -27,6 +27,14 @@ impl Direction<'_> {
         Finding::new(Cause::NotSent, &self.from.name, found, remedy)
     }
 
+    pub fn not_seen(&self, probe: &Probe) -> Finding {
+        let (at, took) = (self.way.unseen.join(", "), probe.taken);
+        let found = format!("{}: {took} of {} taken; unseen: {at}", shown(probe), probe.sent);
+        let remedy =
+            "try again when less is sent; who sends so much shows `tcpdump` on their interfaces";
+        Finding::new(Cause::NotSeen, self.name(), found, remedy)
+    }
+
     pub fn bad_sums(&self, probe: &Probe) -> Finding {
         let found = format!(
             "{}: {} of {} arrived with a wrong sum",
