@@ -3,6 +3,7 @@
 use super::{execute, lock, need_privileges, watch};
 use crate::container::{Name, Namespaces, find, interface_named};
 use crate::plan::{Chain, Ground, Member, chain, down, record};
+use crate::sys::tracing;
 use crate::{Error, Result};
 
 /// What to take out.
@@ -52,6 +53,10 @@ pub fn run(args: Args) -> Result<()> {
     if args.chain.is_none() && watch::runs() {
         plan.warnings
             .push("xhop watch runs, and joins again who is on a bridge that it watches".into());
+    }
+    if !args.dry_run {
+        // What a doctor that was killed has left.
+        tracing::sweep();
     }
     execute(plan, ground, args.dry_run, args.json, "took out")
 }

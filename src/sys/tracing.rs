@@ -58,16 +58,22 @@ impl Tracing {
 
     /// What has failed since it was begun.
     pub fn failures(&self) -> Result<Vec<Failure>> {
-        let text = std::fs::read_to_string(self.instance.join("trace"));
+        let text = std::fs::read(self.instance.join("trace"));
         let text = text.map_err(Error::io("tracefs, trace"))?;
-        let own = std::process::id();
-        Ok(text.lines().filter_map(|line| failure(line, own)).collect())
+        Ok(failures(&text, std::process::id()))
     }
 }
 
 impl Drop for Tracing {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir(&self.instance);
+    }
+}
+
+/// Removes what processes that were killed have left, if tracefs can be had.
+pub fn sweep() {
+    if let Ok(mount) = mount::detached(c"tracefs") {
+        remove_left(&PathBuf::from(format!("/proc/self/fd/{}/instances", mount.as_raw_fd())));
     }
 }
 
@@ -80,6 +86,11 @@ fn remove_left(instances: &Path) {
             let _ = std::fs::remove_dir(entry.path());
         }
     }
+}
+
+/// Reads `trace`. A task may be called by bytes that are no text.
+fn failures(text: &[u8], own: u32) -> Vec<Failure> {
+    String::from_utf8_lossy(text).lines().filter_map(|line| failure(line, own)).collect()
 }
 
 /// Reads a line of `trace`; `None` if it tells of no error.
@@ -129,7 +140,7 @@ mod tests {
         // No process has so large a number (PID_MAX_LIMIT).
         let left = instances.join(format!("{PREFIX}{}", 1 << 23));
         std::fs::create_dir(&left).expect("made");
-        remove_left(&instances);
+        sweep();
         assert!(!left.exists() && instance.exists());
         let second = mount::detached(c"tracefs").expect("mounts");
         let seen = format!(
@@ -149,6 +160,8 @@ mod tests {
         let failed = Failure { from: 5, to: 7, errno: Errno::ENXIO, frames: 3, ours: true };
         assert_eq!(failure(lost, 1), Some(failed));
         assert_eq!(failure(lost, 2), Some(Failure { ours: false, ..failed }));
+        let trace = [b"  \xff\xfe-9 [000] b..2.  6.0: xdp_redirect_err: err=0\n", lost.as_bytes()];
+        assert_eq!(failures(&trace.concat(), 1), [failed]);
         let later = lost.replace("xhop-1 ", "ksoftirqd/1-22 ");
         assert_eq!(failure(&later, 1), Some(failed));
         let stale = "  xhop-1 [001] b..2.  7.0: xdp_redirect_err: prog_id=9 action=REDIRECT ifindex=5 \

@@ -68,6 +68,8 @@ struct Told<'a> {
 
 /// Runs the command. An error unless all is well.
 pub fn run(args: Args) -> Result<()> {
+    // Tracing is to be ended, whoever wants to end us.
+    let _signals = PutOff::begin()?;
     let seen = match args.containers.as_slice() {
         [a, b] => {
             need_privileges()?;
@@ -116,8 +118,6 @@ fn told(seen: &Seen) -> [Told<'_>; 2] {
 
 /// Looks at the two, and sends probes. Nobody joins or takes out meanwhile.
 fn look(a: &Name, b: &Name) -> Result<Seen> {
-    // Tracing is to be ended, whoever wants to end us.
-    let _signals = PutOff::begin()?;
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;
