@@ -52,6 +52,8 @@ pub enum Cause {
     NotSent,
     /// Packets are not joined ones for the program: it leaves them to the bridge.
     ByBridge,
+    /// Packets come, and not by the veths that are joined.
+    OtherWay,
     /// A setting of ours was changed.
     Altered,
     /// More came by than could be looked at, so that it is not known how far probes got.
@@ -112,6 +114,7 @@ impl Cause {
             Self::NotTaken => "packets arrive whole, and then something in the receiver drops them",
             Self::NotSent => "packets do not leave the sender's interface",
             Self::ByBridge => "both are joined, and the program leaves the packets to the bridge",
+            Self::OtherWay => "packets come, but by another way than the two veths that are joined",
             Self::Altered => "somebody has changed what `up` had set",
             Self::NotSeen => {
                 "more came by than could be looked at: how far the probes got is not known"

@@ -3,6 +3,7 @@
 //! What the records and the kernel say of a container comes first: it tells a cause without a packet. Then what
 //! became of the probes. A loss that something found before explains is no finding of its own.
 
+use nix::errno::Errno;
 use xhop_asm::blocks::count::Verdict;
 
 use super::account::Account;
@@ -40,6 +41,15 @@ pub struct Way {
     pub unseen: Vec<&'static str>,
     /// What was counted meanwhile.
     pub account: Account,
+}
+
+impl Way {
+    /// Whether all of it was seen to go the direct way, which the program counts.
+    pub fn hopped(&self, probe: &Probe) -> bool {
+        let least = probe.left.min(probe.arrived).min(probe.taken);
+        let forwarded = self.account.of(Verdict::Forwarded) > 0;
+        forwarded && probe.sent > 0 && least >= probe.sent && probe.by_bridge == 0
+    }
 }
 
 /// What is wrong, the most telling first.
@@ -135,8 +145,11 @@ impl Direction<'_> {
     /// Those of which not all has come, where something else than the way back can be the reason.
     fn lost(&self) -> impl Iterator<Item = &Probe> {
         self.way.probes.iter().filter(|probe| {
-            // What a kernel does not segment late, it refuses.
-            let refused = probe.refused.is_some() && probe.kind == Kind::Segments;
+            // What a kernel does not segment late, it refuses so.
+            let lacking =
+                [Errno::EINVAL, Errno::EIO, Errno::ENOPROTOOPT, Errno::EOPNOTSUPP, Errno::EMSGSIZE];
+            let refused = probe.errno.is_some_and(|errno| lacking.contains(&errno))
+                && probe.kind == Kind::Segments;
             let unanswered = probe.kind == Kind::Echo
                 && probe.arrived >= probe.sent.max(1)
                 && self.other.probes.iter().any(|back| back.taken < back.sent);
@@ -154,8 +167,12 @@ impl Direction<'_> {
         format!("{} to {}", self.from.name, self.to.name)
     }
 
-    /// What the program has counted of the probes tells a cause.
+    /// What the program has counted tells a cause, of everybody's packets: not of probes that hopped.
     fn verdicts(&self, known: &[Finding]) -> Vec<Finding> {
+        let mut sent = self.way.probes.iter().filter(|probe| probe.refused.is_none());
+        if sent.all(|probe| self.way.hopped(probe)) {
+            return Vec::new();
+        }
         let spoofed = self.account().of(Verdict::Spoofed);
         let stale = self.account().of(Verdict::Stale);
         let on = &self.from.name;
@@ -183,15 +200,32 @@ impl Direction<'_> {
     /// All has come, but not by the direct way.
     fn by_bridge(&self, known: &[Finding]) -> Option<Finding> {
         let both = self.from.joined.is_some() && self.to.joined.is_some();
-        let bridged = self.way.probes.iter().find(|probe| probe.by_bridge > 0);
-        let bridged = bridged.filter(|_| both && known.is_empty())?;
-        let found = format!("{}: seen where the bridge sends it out", shown(bridged));
+        let mut sent = self.way.probes.iter().filter(|probe| probe.refused.is_none());
+        let other = sent.find(|probe| !self.way.hopped(probe));
+        let other = other.filter(|_| both && known.is_empty())?;
+        let bridged = other.by_bridge > 0;
+        if !bridged && !self.way.unseen.is_empty() {
+            return Some(self.not_seen(other));
+        }
+        let (cause, found) = match bridged {
+            true => (Cause::ByBridge, "seen where the bridge sends it out".into()),
+            false => {
+                let Probe { sent, left, arrived, taken, .. } = other;
+                let forwarded = self.account().of(Verdict::Forwarded);
+                let found = format!(
+                    "{taken} of {sent} taken; {left} left by {}, {arrived} arrived by {}, {forwarded} packets forwarded",
+                    self.from.attachment.inside, self.to.attachment.inside
+                );
+                (Cause::OtherWay, found)
+            }
+        };
+        let found = format!("{}: {found}", shown(other));
         let remedy = format!(
             "look by which way the sender sends: `{}ip route get {}`",
             self.from.inside_at,
-            address(self.to, bridged)
+            address(self.to, other)
         );
-        Some(Finding::new(Cause::ByBridge, self.name(), found, remedy))
+        Some(Finding::new(cause, self.name(), found, remedy))
     }
 
     /// Where it was last seen.

@@ -5,6 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use serde::Serialize;
 use xhop_vm::packet::checksum;
 
@@ -72,6 +73,9 @@ pub struct Probe {
     /// Why it took none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
+    /// How the kernel said so.
+    #[serde(skip)]
+    pub errno: Option<Errno>,
     /// Seen where they leave the sender's interface.
     pub left: usize,
     /// Seen where the host's end hands them to the stack; what XDP redirects is not.
@@ -110,7 +114,14 @@ pub fn send(route: &Route) -> Result<(Vec<Probe>, Vec<&'static str>)> {
     let taps = Taps::open(route, run)?;
     let mut probes = Vec::new();
     for [from, to] in shared(&route.from.addresses, &route.to.addresses) {
-        let sink = sink(route, to)?;
+        let sink = match sink(route, to) {
+            Ok(sink) => sink,
+            Err(error) => {
+                let refused = |kind| Probe::new(kind, to).refused(&error);
+                probes.extend(Kind::ALL.map(refused));
+                continue;
+            }
+        };
         let way = Way { route, from, to, sink: &sink, taps: &taps, run, place: FORERUNNER };
         // What is wrong the probes tell.
         let _ = way.send(&mut Probe::new(Kind::Echo, to), NEIGHBOUR);
@@ -118,7 +129,7 @@ pub fn send(route: &Route) -> Result<(Vec<Probe>, Vec<&'static str>)> {
             let mut probe = Probe::new(kind, to);
             let way = Way { place: probes.len() as u8, ..way };
             if let Err(error) = way.send(&mut probe, PATIENCE) {
-                probe.refused = Some(super::answer::why(&error));
+                probe = probe.refused(&error);
             }
             probes.push(probe);
         }
@@ -156,6 +167,7 @@ impl Probe {
             bytes: 0,
             sent: 0,
             refused: None,
+            errno: None,
             left: 0,
             at_host: 0,
             by_bridge: 0,
@@ -163,6 +175,11 @@ impl Probe {
             wrong_sums: 0,
             taken: 0,
         }
+    }
+
+    /// It, not sent.
+    fn refused(self, error: &Error) -> Self {
+        Self { refused: Some(super::answer::why(error)), errno: error.errno(), ..self }
     }
 
     /// Bytes of its IP header.
@@ -380,6 +397,9 @@ impl Taps {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::container::Mac;
+    use crate::sys::netlink::{LinkInfo, Rtnl};
+    use crate::sys::testing::{in_new_netns, privileged};
 
     #[test]
     fn addresses_of_both_families() {
@@ -392,6 +412,38 @@ mod tests {
             shared(&ips(&["fe80::1"]), &ips(&["fe80::2", "10.9.0.3"])),
             [] as [[IpAddr; 2]; 0]
         );
+    }
+
+    /// An address that has gone meanwhile is no reason to tell nothing.
+    #[test]
+    fn who_has_no_such_address_is_sent_nothing() {
+        if !privileged("probe::who_has_no_such_address_is_sent_nothing") {
+            return;
+        }
+        in_new_netns(|| {
+            let netns = Netns::current().expect("current");
+            let rtnl = Rtnl::open_in(&netns).expect("socket");
+            rtnl.set_up(1, true).expect("up");
+            let lo = Interface { netns: netns.inode(), ifindex: 1, name: "lo".into() };
+            let end = Attachment {
+                inside: lo.clone(),
+                inside_link: LinkInfo::default(),
+                mac: Mac([0; 6]),
+                addresses: vec![[10, 9, 0, 2].into(), std::net::Ipv6Addr::LOCALHOST.into()],
+                host: lo,
+                host_link: LinkInfo::default(),
+                bridge: None,
+            };
+            let (from_netns, to_netns, from_host, to_host) = (&netns, &netns, &netns, &netns);
+            let route = Route { from: &end, from_netns, from_host, to: &end, to_netns, to_host };
+            let (probes, _) = send(&route).expect("probes");
+            let (v4, v6): (Vec<_>, Vec<_>) = probes.iter().partition(|probe| probe.ip == 4);
+            assert_eq!((v4.len(), v6.len()), (4, 4));
+            for probe in v4 {
+                assert_eq!((probe.sent, probe.errno), (0, Some(Errno::EADDRNOTAVAIL)));
+            }
+            assert_eq!((v6[0].sent, v6[1].sent), (1, 1), "{v6:?}");
+        });
     }
 
     #[test]

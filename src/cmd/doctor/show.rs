@@ -100,7 +100,7 @@ fn direction(from: &Side, to: &Side, way: &Way) {
         row.push(if unseen { "-".into() } else { number(probe.at_host) });
         let then = [probe.by_bridge, probe.arrived, probe.wrong_sums, probe.taken];
         row.extend(then.map(number));
-        row.push(became(probe));
+        row.push(became(way, probe));
         table.row(row);
     }
     print(&table);
@@ -108,11 +108,14 @@ fn direction(from: &Side, to: &Side, way: &Way) {
 }
 
 /// What became of a probe, in a word or two.
-fn became(probe: &Probe) -> String {
+fn became(way: &Way, probe: &Probe) -> String {
     match (&probe.refused, probe) {
         (Some(why), _) => format!("was not sent: {why}"),
-        (None, p) if p.taken >= p.sent && p.by_bridge == 0 => "hopped".into(),
-        (None, p) if p.taken >= p.sent => "went by the bridge".into(),
+        (None, p) if way.hopped(p) => "hopped".into(),
+        (None, p) if p.taken >= p.sent && p.by_bridge > 0 => "went by the bridge".into(),
+        (None, p) if p.taken >= p.sent && way.unseen.is_empty() => "went another way".into(),
+        (None, p) if p.taken >= p.sent => "came".into(),
+        (None, p) if p.left < p.sent && !way.unseen.is_empty() => "was not seen".into(),
         (None, p) if p.left < p.sent => "did not leave".into(),
         (None, p) if p.wrong_sums > 0 => "came broken".into(),
         (None, p) if p.arrived >= p.sent && p.kind == Kind::Echo => "got no answer".into(),

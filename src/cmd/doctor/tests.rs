@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use nix::errno::Errno;
+
 use super::account::{Account, Counted, Failed};
 use super::answer::Answer;
 use super::cause::{Cause, Finding};
@@ -86,6 +88,7 @@ fn probe(kind: Kind) -> Probe {
         bytes: 100,
         sent: 1,
         refused: None,
+        errno: None,
         left: 1,
         at_host: 1,
         by_bridge: 0,
@@ -217,6 +220,7 @@ fn a_loss_that_nothing_explains_says_so() {
 fn what_was_not_seen_is_no_place() {
     let mut seen = seen(Datapath::Tc);
     seen.ways[0].unseen = vec!["left"];
+    // All were seen all the same.
     assert_eq!(findings(&seen), []);
     for probe in &mut seen.ways[0].probes {
         (probe.left, probe.at_host, probe.arrived, probe.taken) = (0, 0, 0, 0);
@@ -233,7 +237,9 @@ fn verdicts_tell_a_cause() {
         [("spoofed", Cause::SourceVerification, "netns:a"), ("stale", Cause::StaleEntry, "netns:b")]
     {
         let mut seen = seen(Datapath::Tc);
-        seen.ways[0].account.verdicts = vec![Counted { verdict, packets: 4 }];
+        seen.ways[0].account.verdicts.push(Counted { verdict, packets: 4 });
+        // They are others' while all probes hop.
+        assert_eq!(findings(&seen), []);
         for probe in &mut seen.ways[0].probes {
             probe.by_bridge = 1;
         }
@@ -251,18 +257,51 @@ fn joined_and_by_the_bridge() {
     assert_eq!((found.cause, found.on.as_str()), (Cause::ByBridge, "netns:b to netns:a"));
 }
 
+/// Two NICs each, and a route by the others: taken, and seen by nobody.
+#[test]
+fn joined_and_by_another_way() {
+    let mut other = seen(Datapath::Native);
+    for probe in &mut other.ways[0].probes {
+        (probe.left, probe.at_host, probe.arrived) = (0, 0, 0);
+    }
+    other.ways[0].account.verdicts[0].packets = 0;
+    let found = of(&other);
+    assert_eq!((found.cause, found.on.as_str()), (Cause::OtherWay, "netns:a to netns:b"));
+    // Seen at both ends, and counted by no program.
+    let mut uncounted = seen(Datapath::Native);
+    uncounted.ways[0].account.verdicts[0].packets = 0;
+    assert_eq!(of(&uncounted).cause, Cause::OtherWay);
+    // Where not all could be looked at, it may have hopped.
+    other.ways[0].unseen = vec!["left"];
+    assert_eq!(of(&other).cause, Cause::NotSeen);
+}
+
 #[test]
 fn what_a_kernel_does_not_segment_late_is_no_loss() {
     let mut seen = seen(Datapath::Tc);
     let last = seen.ways[0].probes.last_mut().expect("segments");
-    let refused = |probe: &Probe, why: &str| {
-        let refused = Some(why.to_owned());
-        Probe { refused, sent: 0, left: 0, at_host: 0, arrived: 0, taken: 0, ..probe.clone() }
+    let refused = |probe: &Probe, errno: Errno| {
+        let refused = Some(format!("send: {errno}"));
+        Probe {
+            refused,
+            errno: Some(errno),
+            sent: 0,
+            left: 0,
+            at_host: 0,
+            arrived: 0,
+            taken: 0,
+            ..probe.clone()
+        }
     };
-    *last = refused(last, "send: EIO");
+    *last = refused(last, Errno::EIO);
     assert_eq!(findings(&seen), []);
+    // A filter of somebody's is no kernel's lack.
+    let last = &mut seen.ways[0].probes[3];
+    *last = refused(last, Errno::EPERM);
+    assert_eq!(of(&seen).cause, Cause::NotSent);
+    seen.ways[0].probes[3].errno = Some(Errno::EOPNOTSUPP);
     let full = &mut seen.ways[0].probes[2];
-    *full = refused(full, "send: ENETUNREACH");
+    *full = refused(full, Errno::ENETUNREACH);
     assert_eq!(of(&seen).cause, Cause::NotSent);
 }
 
