@@ -43,6 +43,15 @@ impl Seen {
 }
 
 impl Seat {
+    /// Whether what is there has what the interface sends.
+    pub fn is_egress(&self) -> bool {
+        match self {
+            Self::Xdp(_) => false,
+            Self::Tcx(hook) => *hook == TcxHook::Egress,
+            Self::Filter { hook, .. } => hook == "egress",
+        }
+    }
+
     /// Whether this is where `up` puts a program.
     pub fn fits(&self, spot: Spot, attach: Attach) -> bool {
         match (self, attach) {

@@ -10,6 +10,10 @@ use super::shell::shown;
 pub enum Cause {
     /// No datapath works on this kernel.
     KernelLacks,
+    /// None could be tried.
+    KernelUnknown,
+    /// The two are not on one bridge.
+    OtherBridge,
     /// An interface on the way is down, or its port does not forward.
     LinkDown,
     /// One of the two is not joined.
@@ -67,6 +71,12 @@ impl Cause {
     pub const fn means(self) -> &'static str {
         match self {
             Self::KernelLacks => "this kernel lacks what every way to join needs",
+            Self::KernelUnknown => {
+                "it could not be told whether this kernel has what joining needs"
+            }
+            Self::OtherBridge => {
+                "the two are not on one bridge: only who is on the same one can be joined"
+            }
             Self::LinkDown => "an interface on the way is down, so nothing gets through",
             Self::NotJoined => "its packets go by the bridge: nobody has joined it",
             Self::Moved => "its veth is not on the bridge that it was joined on",
@@ -99,9 +109,7 @@ impl Cause {
             Self::BadChecksums => {
                 "the sender leaves checksums to the device, XDP loses that they were left, and the receiver drops what does not sum up"
             }
-            Self::ForeignProgram => {
-                "a program that is not ours is on the way, and the packets end there"
-            }
+            Self::ForeignProgram => "a program that is not ours is on the way, and may drop them",
             Self::GoesRound => {
                 "bpf_redirect_peer goes round a native XDP program of the container's own"
             }
@@ -129,6 +137,7 @@ impl Cause {
         !matches!(
             self,
             Self::KernelLacks
+                | Self::KernelUnknown
                 | Self::NotJoined
                 | Self::Detached
                 | Self::Unpinned

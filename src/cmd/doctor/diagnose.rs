@@ -11,7 +11,7 @@ use super::cause::{Cause, Finding};
 use super::kernel::Kernel;
 use super::probe::{Kind, Probe};
 use super::side::Side;
-use super::standing::standing;
+use super::standing::{other_bridge, standing};
 use super::wording::{address, shown, up};
 use crate::plan::way::Spot;
 
@@ -56,14 +56,28 @@ impl Way {
 pub fn diagnose(kernel: &Kernel, seen: Option<&Seen>) -> Vec<Finding> {
     let mut findings = Vec::new();
     if !kernel.joins() {
-        let found = "neither tc nor native is told to work here";
-        let remedy = "see the rows above: a feature that is lacking, or the right to try it (run it as root)";
-        findings.push(Finding::new(Cause::KernelLacks, "this kernel", found, remedy));
+        let (cause, found, remedy) = match kernel.may_join() {
+            true => (
+                Cause::KernelUnknown,
+                "neither tc nor native could be tried",
+                "see the rows above for what was in the way, and run it as root",
+            ),
+            false => (
+                Cause::KernelLacks,
+                "neither tc nor native works here",
+                "see the rows above for what is lacking; all is there from Linux 5.10 on",
+            ),
+        };
+        findings.push(Finding::new(cause, "this kernel", found, remedy));
     }
     let Some(seen) = seen else { return findings };
     let [a, b] = &seen.sides;
-    findings.extend(standing(a, b));
-    findings.extend(standing(b, a));
+    let apart = other_bridge(a, b);
+    let standing = [standing(a, b), standing(b, a)].concat().into_iter();
+    // Nor could they be joined.
+    let standing = standing.filter(|f| apart.is_none() || f.cause != Cause::NotJoined);
+    findings.extend(standing);
+    findings.splice(..0, apart);
     let [there, back] = &seen.ways;
     for (from, to, way, other) in [(a, b, there, back), (b, a, back, there)] {
         let direction = Direction { from, to, way, other, br_netfilter: &seen.br_netfilter };
@@ -252,8 +266,10 @@ impl Direction<'_> {
         let small_come =
             self.way.probes.iter().find(small).is_some_and(|small| small.taken == small.sent);
         let is_large = small_come && matches!(probe.kind, Kind::Full | Kind::Segments);
-        let mut on_host = self.from.strangers_on(&from.host);
-        let mut inside = self.to.strangers_on(&to.inside);
+        // What comes in there.
+        let mut on_host = self.from.strangers_on(&from.host).filter(|one| !one.egress);
+        let mut inside = self.to.strangers_on(&to.inside).filter(|one| !one.egress);
+        let mut out_there = self.to.strangers_on(&to.host).filter(|one| one.egress);
         match self.place(probe) {
             Place::Sender => self.not_sent(probe),
             Place::Receiver if probe.wrong_sums > 0 => self.bad_sums(probe),
@@ -270,10 +286,11 @@ impl Direction<'_> {
                 None if is_large => self.beyond(probe, self.from),
                 None => self.lost_at(probe, "between the sender's interface and the host's end"),
             },
-            Place::Bridge => match (self.filtered(probe), on_host.next()) {
-                (Some(why), _) => self.filtered_out(probe, why),
-                (None, Some(stranger)) => self.foreign(stranger, self.from, probe),
-                (None, None) => self.bridge_drops(probe),
+            Place::Bridge => match (self.filtered(probe), on_host.next(), out_there.next()) {
+                (Some(why), ..) => self.filtered_out(probe, why),
+                (None, Some(stranger), _) => self.foreign(stranger, self.from, probe),
+                (None, None, Some(stranger)) => self.foreign(stranger, self.to, probe),
+                (None, None, None) => self.bridge_drops(probe),
             },
             Place::Hop => match inside.find(|stranger| stranger.is_xdp) {
                 _ if self.account().failed(ENXIO) || self.account().failed(EOPNOTSUPP) => {
@@ -282,10 +299,8 @@ impl Direction<'_> {
                 _ if self.account().failed(EINVAL) => self.stale(probe),
                 _ if self.account().failed(EMSGSIZE) || is_large => self.beyond(probe, self.to),
                 Some(stranger) => self.foreign(stranger, self.to, probe),
-                None => match self.to.strangers_on(&to.host).next() {
-                    Some(stranger) => self.foreign(stranger, self.to, probe),
-                    None => self.lost_at(probe, "after our program had redirected it"),
-                },
+                // It does not come by at the receiver's end on the host.
+                None => self.lost_at(probe, "after our program had redirected it"),
             },
         }
     }

@@ -45,6 +45,12 @@ impl Kernel {
     pub fn joins(&self) -> bool {
         self.datapaths.iter().any(|row| row.answer.is_yes() && row.feature != "generic")
     }
+
+    /// Whether one of these may work, for all that could be told.
+    pub fn may_join(&self) -> bool {
+        let may = |row: &Row| !matches!(row.answer, Answer::No(_)) && row.feature != "generic";
+        self.datapaths.iter().any(may)
+    }
 }
 
 /// What was tried until now.

@@ -121,11 +121,8 @@ fn look(a: &Name, b: &Name) -> Result<Seen> {
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;
-    let sides = [Side::find(a, &members, &namespaces)?, Side::find(b, &members, &namespaces)?];
+    let sides = Side::pair([a, b], &members, &namespaces)?;
     let [one, other] = &sides;
-    if one.attachment.host == other.attachment.host {
-        return Err(Error::Same { one: one.name.clone(), other: other.name.clone() });
-    }
     let [near, far] = [one.namespaces(&namespaces)?, other.namespaces(&namespaces)?];
     let ways = [way(one, other, &near, &far)?, way(other, one, &far, &near)?];
     let bridge = one.attachment.bridge.as_ref();

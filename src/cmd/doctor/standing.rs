@@ -7,6 +7,7 @@ use super::shell::word;
 use super::side::{Joined, Sent, Side};
 use super::wording::{by_xdp, foreign, not_ready, up};
 use crate::cmd::status::State;
+use crate::container::Interface;
 use crate::plan::member::SizeOf;
 use crate::plan::way::Datapath;
 use crate::plan::{Action, Fact, apart};
@@ -32,6 +33,38 @@ pub fn standing(side: &Side, other: &Side) -> Vec<Finding> {
         altered.filter(|found| ready || found.cause != Cause::PeerNotReady).collect();
     findings.extend(altered);
     findings
+}
+
+/// They are not on one bridge.
+pub fn other_bridge(one: &Side, other: &Side) -> Option<Finding> {
+    let bridge =
+        |side: &Side| side.attachment.bridge.as_ref().map(|bridge| bridge.interface.clone());
+    let (there, here) = (bridge(one), bridge(other));
+    if there == here {
+        return None;
+    }
+    let is_on = |side: &Side, bridge: &Option<Interface>| {
+        let bridge = bridge.as_ref().map_or("no bridge".into(), ToString::to_string);
+        format!("{} is on {bridge}", side.attachment.host)
+    };
+    let found = format!("{}, and {}", is_on(one, &there), is_on(other, &here));
+    let (moves, to) = if there.is_some() { (other, there) } else { (one, here) };
+    let host = &moves.attachment.host;
+    let remedy = match to.filter(|bridge| bridge.netns == host.netns) {
+        Some(bridge) => format!(
+            "if they are meant to be together: `{}ip link set dev {} master {}`",
+            moves.host_at,
+            word(host),
+            word(bridge)
+        ),
+        None => "give both an interface on one bridge, if they are meant to be together".into(),
+    };
+    Some(Finding::new(
+        Cause::OtherBridge,
+        format!("{} and {}", one.name, other.name),
+        found,
+        remedy,
+    ))
 }
 
 /// What is switched off, on the way to the bridge.

@@ -28,7 +28,7 @@ fn interface(netns: u64, ifindex: u32, name: &str) -> Interface {
 }
 
 /// A container that is joined by this datapath, and all is well.
-fn side(n: u8, datapath: Datapath) -> Side {
+pub fn side(n: u8, datapath: Datapath) -> Side {
     let name = format!("netns:{}", char::from(b'a' - 1 + n));
     let (inside, host) =
         (interface(n.into(), 2, "eth0"), interface(9, n.into(), &format!("veth-{n}")));
@@ -155,9 +155,12 @@ fn where_nothing_could_be_sent_nothing_is_known() {
 
 #[test]
 fn a_kernel_that_can_not_be_told_is_not_healthy() {
-    for answer in [Answer::No("n".into()), Answer::Unknown("u".into())] {
+    for (answer, cause) in [
+        (Answer::No("n".into()), Cause::KernelLacks),
+        (Answer::Unknown("u".into()), Cause::KernelUnknown),
+    ] {
         let found = diagnose(&kernel(answer), None);
-        assert_eq!(found.iter().map(|f| f.cause).collect::<Vec<_>>(), [Cause::KernelLacks]);
+        assert_eq!(found.iter().map(|f| f.cause).collect::<Vec<_>>(), [cause]);
     }
     // One datapath does; generic alone does not.
     let mut some = kernel(Answer::No("n".into()));
@@ -206,7 +209,8 @@ fn a_loss_that_nothing_explains_says_so() {
     assert_eq!((found.cause, found.on.as_str()), (Cause::Lost, "netns:a to netns:b"));
     // Whoever else is there comes first.
     let at = seen.sides[1].attachment.inside.clone();
-    let stranger = Stranger { at, is_xdp: true, what: "program 7 (x), native XDP".into() };
+    let stranger =
+        Stranger { at, is_xdp: true, egress: false, what: "program 7 (x), native XDP".into() };
     seen.sides[1].strangers.push(stranger);
     let found = of(&seen);
     assert_eq!((found.cause, found.on.as_str()), (Cause::ForeignProgram, "eth0 of netns:b"));
@@ -246,6 +250,45 @@ fn verdicts_tell_a_cause() {
         let found = of(&seen);
         assert_eq!((found.cause, found.on.as_str()), (cause, on));
         assert!(found.found.starts_with("4 packets"), "{}", found.found);
+    }
+}
+
+#[test]
+fn on_different_bridges() {
+    let mut seen = seen(Datapath::Tc);
+    lost_hops(&mut seen);
+    let bridge = seen.sides[1].attachment.bridge.as_mut().expect("a bridge");
+    bridge.interface = interface(9, 98, "br$1");
+    for joined in [true, false] {
+        seen.sides.iter_mut().filter(|_| !joined).for_each(|side| side.joined = None);
+        let found = of(&seen);
+        assert_eq!((found.cause, found.on.as_str()), (Cause::OtherBridge, "netns:a and netns:b"));
+        assert_eq!(found.found, "veth-1 is on br0, and veth-2 is on br$1");
+        assert!(found.remedy.contains("`ip link set dev veth-2 master br0`"), "{}", found.remedy);
+    }
+    seen.sides.swap(0, 1);
+    assert!(of(&seen).remedy.contains("master 'br$1'"));
+}
+
+/// A packet that the sender's end on the host takes in does not pass what is on its way out.
+#[test]
+fn a_program_that_is_not_on_the_way() {
+    let program = |at: &Interface, egress| {
+        vec![Stranger { at: at.clone(), is_xdp: false, egress, what: "program 7".into() }]
+    };
+    for (side, egress, on_way) in
+        [(0, true, false), (0, false, true), (1, true, true), (1, false, false)]
+    {
+        let mut seen = seen(Datapath::Tc);
+        for probe in &mut seen.ways[0].probes {
+            (probe.arrived, probe.taken) = (0, 0);
+        }
+        seen.sides.iter_mut().for_each(|side| side.joined = None);
+        let host = seen.sides[side].attachment.host.clone();
+        seen.sides[side].strangers = program(&host, egress);
+        let found = findings(&seen).pop().expect("a finding");
+        let cause = if on_way { Cause::ForeignProgram } else { Cause::BridgeDrops };
+        assert_eq!(found.cause, cause, "{side} {egress}");
     }
 }
 
@@ -373,7 +416,7 @@ fn no_name_is_a_command() {
         |seen| {
             let at = seen.sides[1].attachment.inside.clone();
             let what = "program 7".into();
-            seen.sides[1].strangers.push(Stranger { at, is_xdp: true, what });
+            seen.sides[1].strangers.push(Stranger { at, is_xdp: true, egress: false, what });
             lost_hops(seen);
         },
         |seen| {
