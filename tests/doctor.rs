@@ -5,9 +5,12 @@ mod lab;
 use std::fs;
 use std::time::Duration;
 
+use lab::chain::{By, Stage};
 use lab::{
-    HOST, Lab, Pair, Where, assert_same, lab, lab_by_each, lab_with, not_tried, raw, wait_until,
+    HOST, Lab, Pair, Where, XHOP, assert_same, lab, lab_by_each, lab_with, not_tried, raw,
+    wait_until,
 };
+use nix::sys::signal::Signal;
 use serde_json::Value;
 use xhop::sys::bpf::{Prog, XdpMode};
 use xhop::sys::kernel;
@@ -185,7 +188,7 @@ fn no_is_not_could_not_tell() {
         let told: Value =
             serde_json::from_str(&done.stdout).unwrap_or_else(|e| panic!("{e}\n{done}"));
         assert_eq!(done.status.code(), Some(1), "{done}");
-        assert_eq!(causes(&told), ["kernel-lacks"]);
+        assert_eq!(causes(&told), ["kernel-unknown"]);
         for row in told["kernel"]["features"].as_array().expect("features") {
             assert_ne!(row["answer"], "no", "{row:#}");
         }
@@ -580,6 +583,78 @@ fn a_veth_on_another_bridge() {
         lab.bridge("br1");
         host_veth(lab, "veth-b master br1");
         let (told, _) = asked(lab);
-        assert!(causes(&told).contains(&"moved"), "{told:#}");
+        assert_eq!(causes(&told)[..2], ["other-bridge", "moved"], "{told:#}");
+        says(&told["findings"][0], "found", &["veth-a is on br0", "veth-b is on br1"]);
+        follow(lab, &told["findings"][0]);
+        forwards(lab);
+        is_healthy(lab);
+    });
+}
+
+/// What is pasted is one word, whatever a container's root calls his interface.
+#[test]
+fn an_interface_whose_name_is_a_command() {
+    lab("an_interface_whose_name_is_a_command", |lab| {
+        lab.pair();
+        lab.ok_in("b", &["ip", "link", "set", "eth0", "down"]);
+        lab.ok_in("b", &["ip", "link", "set", "eth0", "name", "$(reboot)"]);
+        let (told, _) = asked(lab);
+        let finding = &told["findings"][1];
+        assert_eq!(finding["cause"], "link-down", "{told:#}");
+        says(finding, "remedy", &["ip link set '$(reboot)' up`"]);
+    });
+}
+
+/// A chain's programs are nobody else's.
+#[test]
+fn beside_a_chain() {
+    lab("beside_a_chain", |lab| {
+        let stage = Stage::new(lab, By::Routing);
+        lab.xhop(&["up", "a", "b"]).ok();
+        stage.chain(&[]);
+        is_healthy(lab);
+        let said = lab.xhop(&["doctor", "a", "b"]).ok();
+        assert!(!said.contains("also on"), "{said}");
+    });
+}
+
+/// Who ends the doctor ends its tracing too; and what one that was killed has left goes with `down`.
+#[test]
+fn tracing_that_is_not_left_on() {
+    let name = "tracing_that_is_not_left_on";
+    lab(name, |lab| {
+        let at = "/sys/kernel/tracing";
+        let mounted = lab.run_in(Where::Own, &["mount", "-t", "tracefs", "none", at]);
+        if !mounted.status.success() {
+            return not_tried(name, &mounted.stderr);
+        }
+        for (signal, leaves) in
+            [(Signal::SIGTERM, false), (Signal::SIGINT, false), (Signal::SIGKILL, true)]
+        {
+            let mut caught = false;
+            // It lives for some milliseconds.
+            for _ in 0..50 {
+                let mut doctor = lab.spawn_in(Where::Own, &[XHOP, "doctor"]);
+                let instance = format!("{at}/instances/xhop-{}", doctor.pid());
+                let instance = std::path::Path::new(&instance);
+                while !instance.exists() && doctor.alive() {}
+                caught = instance.exists();
+                if caught {
+                    doctor.signal(signal);
+                }
+                doctor.wait(Duration::from_secs(20));
+                assert!(leaves || !instance.exists(), "{signal}");
+                if caught && leaves {
+                    lab.xhop(&["down", "--all"]).ok();
+                    assert!(!instance.exists());
+                }
+                if caught {
+                    break;
+                }
+            }
+            if !caught {
+                return not_tried(name, "the doctor was never seen to trace");
+            }
+        }
     });
 }
