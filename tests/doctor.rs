@@ -618,6 +618,12 @@ fn beside_a_chain() {
     });
 }
 
+/// Whether a process is stopped, or has ended (proc_pid_stat(5)).
+fn is_still(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T") || rest.starts_with(" Z"))
+}
+
 /// Who ends the doctor ends its tracing too; and what one that was killed has left goes with `down`.
 #[test]
 fn tracing_that_is_not_left_on() {
@@ -638,10 +644,17 @@ fn tracing_that_is_not_left_on() {
                 let instance = format!("{at}/instances/xhop-{}", doctor.pid());
                 let instance = std::path::Path::new(&instance);
                 while !instance.exists() && doctor.alive() {}
+                if !doctor.alive() {
+                    continue;
+                }
+                // Held where it is, it can be seen whether it still traces.
+                doctor.signal(Signal::SIGSTOP);
+                wait_until(Duration::from_secs(10), "it stands still", || is_still(doctor.pid()));
                 caught = instance.exists();
                 if caught {
                     doctor.signal(signal);
                 }
+                doctor.signal(Signal::SIGCONT);
                 doctor.wait(Duration::from_secs(20));
                 assert!(leaves || !instance.exists(), "{signal}");
                 if caught && leaves {
