@@ -10,6 +10,7 @@ pub mod cmd;
 pub mod container;
 pub mod error;
 pub mod plan;
+mod shell;
 pub mod sys;
 mod table;
 

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use crate::shell::shown;
+
 /// An interface, by what does not change while it lives. Two are the same if namespace and index are.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Interface {
@@ -32,7 +34,8 @@ impl Hash for Interface {
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        // A container's root gives it, and terminals are not his to steer.
+        f.write_str(&shown(&self.name))
     }
 }
 

@@ -9,6 +9,7 @@ use super::member::Replaced;
 use super::pins;
 use super::way::{Attach, Spot};
 use crate::container::Interface;
+use crate::shell::word;
 use crate::sys::bpf::{Link, Prog, TcxHook, XdpMode};
 use crate::sys::netlink::{LinkInfo, XdpAttached};
 use crate::{Error, Result};
@@ -148,7 +149,8 @@ impl Ground<'_> {
             let filters = self.rtnl(&netns)?.tc_programs(link.ifindex)?;
             for prog_id in filters.iter().filter_map(|filter| filter.prog_id) {
                 if is_ours(prog_id)? {
-                    let take_off = format!("`tc filter del dev {} ingress pref 53248`", link.name);
+                    let take_off =
+                        format!("`tc filter del dev {} ingress pref 53248`", word(&link.name));
                     return Ok(Some((ifname(), prog_id, take_off)));
                 }
             }
@@ -157,7 +159,7 @@ impl Ground<'_> {
         for XdpAttached { prog_id, mode } in link.xdp.iter().copied() {
             if is_ours(prog_id)? {
                 let how = if mode == XdpMode::Generic { "xdpgeneric" } else { "xdp" };
-                let take_off = format!("`ip link set {} {how} off`", link.name);
+                let take_off = format!("`ip link set {} {how} off`", word(&link.name));
                 return Ok(Some((ifname(), prog_id, take_off)));
             }
         }

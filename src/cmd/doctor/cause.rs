@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::shell::shown;
+use crate::shell::shown;
 
 /// Why packets are lost, or do not hop.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]

@@ -8,7 +8,6 @@ mod filter;
 mod frame;
 mod kernel;
 mod probe;
-mod shell;
 mod show;
 mod side;
 mod standing;

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 
 use super::answer::{Answer, why};
 use super::kernel;
-use super::shell::word;
 use crate::audit::bpf_on;
 use crate::cmd::status::{self, State};
 use crate::container::{Attachment, Interface, Name, Namespaces, find};
 use crate::plan::way::{Attach, Spot};
 use crate::plan::{Action, Ground, Member, MemberPins, altered, chain, jumbo, listed, sent_to};
+use crate::shell::word;
 use crate::sys::bpf::Prog;
 use crate::sys::netns::Netns;
 use crate::{Error, Result};

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::cause::{Cause, Finding};
-use super::shell::word;
 use super::side::{Joined, Sent, Side};
 use super::wording::{by_xdp, foreign, not_ready, up};
 use crate::cmd::status::State;
@@ -11,6 +10,7 @@ use crate::container::Interface;
 use crate::plan::member::SizeOf;
 use crate::plan::way::Datapath;
 use crate::plan::{Action, Fact, apart};
+use crate::shell::word;
 
 /// All that is. `other` is whom it is to talk with.
 pub fn standing(side: &Side, other: &Side) -> Vec<Finding> {

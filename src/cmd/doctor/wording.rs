@@ -3,9 +3,9 @@
 use super::cause::{Cause, Finding};
 use super::diagnose::Direction;
 use super::probe::Probe;
-use super::shell::word;
 use super::side::{Joined, Side, Stranger};
 use crate::plan::way::{ChecksumWay, Datapath};
+use crate::shell::word;
 
 impl Direction<'_> {
     pub fn not_sent(&self, probe: &Probe) -> Finding {
