@@ -154,12 +154,11 @@ pub(super) fn show(reports: &[Report]) {
     }
 }
 
-/// Program, and counters but for the one that no program of a chain has.
+/// Program, and counters.
 fn cells(program: Option<&OnHost>) -> [String; 4] {
     let Some(OnHost { program, counters, .. }) = program else {
         return ["-".into(), "-".into(), String::new(), String::new()];
     };
-    let counters = counters.iter().filter(|counter| counter.verdict != "spoofed");
     let lines =
         |each: fn(&Counter) -> String| counters.clone().map(each).collect::<Vec<_>>().join("\n");
     [
