@@ -256,6 +256,38 @@ pub enum Error {
         /// The last container.
         last: String,
     },
+    /// The chain would take what is for the host.
+    #[error(
+        "{address} is an address of {last}, the last of the chain, and of the host too, on {ifname}, which would get nothing more: take it off one of them, or say what goes in with `--match dst=ADDR`"
+    )]
+    HostsOwn {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The last container.
+        last: String,
+        /// The host's interface.
+        ifname: String,
+    },
+    /// The one would take down what the other stands on.
+    #[error(
+        "{name} is in the chain of {nic}, and would be lost to it: take that down first with `xhop down --chain {nic}`; by `up`, `--datapath tc` goes beside it"
+    )]
+    InChain {
+        /// The container.
+        name: String,
+        /// The chain's NIC.
+        nic: String,
+    },
+    /// Likewise.
+    #[error(
+        "{name} is joined by {datapath} XDP, which a chain can't be beside: take it out with `xhop down {name}`, or join it with `--datapath tc`"
+    )]
+    JoinedByXdp {
+        /// The container.
+        name: String,
+        /// The datapath.
+        datapath: String,
+    },
     /// A program where one of a chain's would be.
     #[error(
         "{ifname} bears {by} already, and a chain takes nobody's place: have its owner detach it, or take out with `xhop down` who is joined by native XDP"

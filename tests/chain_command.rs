@@ -2,9 +2,13 @@
 
 mod lab;
 
-use lab::chain::{By, OUTSIDE, Stage};
-use lab::{Where, assert_same, lab};
+use std::time::Duration;
+
+use lab::chain::{By, OUTSIDE, Stage, mac};
+use lab::{Where, assert_same, lab, wait_until};
 use serde_json::Value;
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A failure at the very last step: the NIC takes no program while its peer's frames are too large.
 #[test]
@@ -56,20 +60,104 @@ fn what_is_refused() {
         let link = lab.link_foreign(Where::Own, "veth-c");
         lab.refuses(&chain(&["nic0", "a", "c", "--back"]), &["veth-c", "nobody's place"]);
         drop(link);
-        // Joined by native XDP, a host's end has no room; with a chain there, neither.
-        lab.xhop(&["up", "a", "b", "--datapath", "native"]).ok();
-        lab.refuses(&chain(&["nic0", "a", "b", "c"]), &["veth-a", "xhop down"]);
-        lab.xhop(&["down", "--all"]).ok();
         stage.chain(&[]);
         lab.refuses(
             &chain(&["nic0", "a", "b", "c"]),
             &["a chain already", "xhop down --chain nic0"],
         );
-        lab.refuses(&["up", "a", "b", "--datapath", "native"], &["veth-a", "bpf_link"]);
         for wrong in ["dst=x", "dst=10.9.0.4,port=80", "proto=tcp"] {
             let done = lab.xhop(&["chain", "nic0", "a", "c", "--match", wrong]);
             assert_eq!(done.status.code(), Some(2), "{done}");
         }
+    });
+}
+
+/// What one of two makes at a container's end, the other would find there, and lose when the one is taken down.
+#[test]
+fn what_another_has_made() {
+    lab("what_another_has_made", |lab| {
+        let stage = Stage::new(lab, By::Routing);
+        for datapath in ["native", "generic"] {
+            lab.xhop(&["up", "b", "c", "--datapath", datapath]).ok();
+            for (members, name) in [(["a", "c"], "netns:c"), (["b", "a"], "netns:b")] {
+                let words = [name, datapath, "xhop down", "--datapath tc"];
+                lab.refuses(&[&["chain", "nic0"][..], &members].concat(), &words);
+            }
+            lab.xhop(&["down", "--all"]).ok();
+        }
+        stage.chain(&[]);
+        lab.ok_in(Where::Own, &["ip", "link", "add", "nic1", "type", "veth"]);
+        lab.ok_in(Where::Own, &["ip", "link", "set", "nic1", "up"]);
+        stage.bridge.container("d", "10.9.0.5/24", "fd09::5/64");
+        for members in [["a", "d"], ["d", "a"], ["d", "c"]] {
+            let name = format!("netns:{}", if members[0] == "d" { members[1] } else { "a" });
+            let words = [&name, "the chain of nic0", "xhop down --chain nic0"];
+            lab.refuses(&[&["chain", "nic1"][..], &members].concat(), &words);
+        }
+        let before = lab.everything();
+        for datapath in ["native", "generic"] {
+            for (members, name) in [(["a", "d"], "netns:a"), (["d", "c"], "netns:c")] {
+                let args = [&["up"][..], &members, &["--datapath", datapath]].concat();
+                let words = [name, "the chain of nic0", "--datapath tc", "down --chain nic0"];
+                lab.refuses(&args, &words);
+            }
+        }
+        assert_same(&before, &lab.everything());
+        lab.xhop(&["up", "a", "d", "c", "--datapath", "tc"]).ok();
+        assert_eq!((stage.state(), lab.state("netns:a")), ("up".into(), "up".into()));
+    });
+}
+
+/// The host's own traffic is for the host.
+#[test]
+fn an_address_of_the_host_is_refused() {
+    lab("an_address_of_the_host_is_refused", |lab| {
+        let stage = Stage::new(lab, By::Routing);
+        lab.ok_in("c", &["ip", "addr", "add", "192.0.2.1/24", "dev", "eth0"]);
+        let words = ["192.0.2.1", "netns:c", "nic0", "--match dst="];
+        let before = lab.everything();
+        lab.refuses(&["chain", "nic0", "a", "b", "c"], &words);
+        lab.refuses(&["chain", "nic0", "a", "c", "--match", "dst=192.0.2.1,proto=tcp"], &words);
+        assert_same(&before, &lab.everything());
+        lab.ok_in("c", &["ip", "addr", "add", "10.9.0.1/32", "dev", "lo"]);
+        let other = ["10.9.0.1", "netns:c", "br0"];
+        lab.refuses(&["chain", "nic0", "a", "c", "--match", "dst=10.9.0.1"], &other);
+        lab.ok_in("c", &["ip", "addr", "del", "10.9.0.1/32", "dev", "lo"]);
+        stage.chain(&["--match", "dst=10.9.0.4"]);
+    });
+}
+
+/// Each of these loses what goes in.
+#[test]
+fn what_others_change_is_seen() {
+    lab("what_others_change_is_seen", |lab| {
+        let stage = Stage::new(lab, By::Routing);
+        stage.chain(&[]);
+        let ip = |at: &str, line: &str| {
+            lab.ok_in(at, &["ip"].into_iter().chain(line.split(' ')).collect::<Vec<_>>());
+        };
+        let is = |state: &str, why: &str| assert_eq!(stage.state(), state, "{why}");
+        is("up", "nothing is changed");
+        for at in ["a", "b", "c"] {
+            let bytes = mac(lab, at).map(|byte| format!("{byte:02x}")).join(":");
+            ip(at, "link set eth0 address 02:00:00:00:00:77");
+            is("altered", at);
+            ip(at, &format!("link set eth0 address {bytes}"));
+            is("up", at);
+        }
+        for at in ["a", "b"] {
+            ip(at, "link set eth0 down");
+            is("deaf", at);
+            ip(at, "link set eth0 up");
+            wait_until(PATIENCE, "it is up again", || stage.state() == "up");
+        }
+        ip("c", "addr del 10.9.0.4/24 dev eth0");
+        is("altered", "the last one has no such address");
+        ip("c", "addr add 10.9.0.4/24 dev eth0");
+        is("up", "it has it again");
+        lab.netns("elsewhere");
+        lab.ok_in(Where::Own, &["ip", "link", "set", "nic0", "netns", "elsewhere"]);
+        is("detached", "the NIC is elsewhere");
     });
 }
 

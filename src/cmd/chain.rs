@@ -3,7 +3,7 @@
 use super::{execute, lock, need_privileges};
 use crate::Result;
 use crate::container::{Name, Namespaces, find, interface_named};
-use crate::plan::{Ground, Match, chain};
+use crate::plan::{Ground, Match, chain, record};
 
 /// What the chain is of.
 #[derive(clap::Args, Debug)]
@@ -43,7 +43,7 @@ pub fn run(args: Args) -> Result<()> {
     let find = |name| find(name, &namespaces);
     let containers = args.containers.iter().map(find).collect::<Result<Vec<_>>>()?;
     let ground = Ground::new(&namespaces);
-    let plan =
-        chain::up(nic, &containers, args.matches, args.back, &chain::record::all()?, ground)?;
+    let made = chain::Made { chains: chain::record::all()?, joined: record::places()? };
+    let plan = chain::up(nic, &containers, args.matches, args.back, &made, ground)?;
     execute(plan, ground, args.dry_run, args.json, "made")
 }

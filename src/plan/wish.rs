@@ -46,6 +46,9 @@ pub fn wish(
     before: Option<&Member>,
     ground: Ground,
 ) -> Result<Member> {
+    if ways.datapath != Datapath::Tc {
+        chain::refuse_member(name, &attachment.host, &chain::record::all()?)?;
+    }
     refuse_to_go_round(ways, name, attachment, before, ground)?;
     let mut member = Member {
         version: VERSION,

@@ -96,6 +96,13 @@ fn stays(chain: &Bridge, frame: &[u8], at: u32, verdict: Verdict) {
     assert_eq!(chain.send(frame, at), Hop { verdict, to: None, frame: frame.to_vec() });
 }
 
+/// As [`stays`], but the kernel does not get it.
+#[track_caller]
+fn dropped(chain: &Bridge, frame: &[u8], at: u32, verdict: Verdict) {
+    let expected = Hop { verdict, to: None, frame: frame.to_vec() };
+    assert_eq!(chain.send_or(frame, at, "XDP_DROP"), expected);
+}
+
 #[track_caller]
 fn passes(chain: &Bridge, frame: &[u8]) {
     stays(chain, frame, NIC, Verdict::Passed);
@@ -264,8 +271,11 @@ fn cut_at_every_length() {
     }
     let next = all_of_c(Shipped::Next);
     let frame = addressed(&outside(tcp6()).bytes(), B.mac, MARK);
-    for len in 0..14 + 40 {
+    for len in 0..14 {
         stays(&next, &frame[..len], B_VETH, Verdict::Passed);
+    }
+    for len in 14..14 + 40 {
+        dropped(&next, &frame[..len], B_VETH, Verdict::Spoofed);
     }
 }
 
@@ -283,7 +293,7 @@ fn from_one_to_the_next() {
             }
         }
         // Nobody comes after the last.
-        stays(next, &addressed(&frame, C.mac, MARK), C_VETH, Verdict::Passed);
+        dropped(next, &addressed(&frame, C.mac, MARK), C_VETH, Verdict::Spoofed);
     }
 }
 
@@ -314,7 +324,37 @@ fn own_is_left_alone(shipped: Shipped) {
     // The mark does not get anything in that is not for the chain.
     for packet in [tcp(), tcp6()] {
         let frame = packet.from(STRANGER).to(B).bytes();
-        stays(&next, &addressed(&frame, B.mac, MARK), A_VETH, Verdict::Passed);
+        dropped(&next, &addressed(&frame, B.mac, MARK), A_VETH, Verdict::Spoofed);
+    }
+}
+
+/// Whatever it is: a bridge would send it round.
+#[test]
+fn nothing_goes_to_the_kernel_with_a_mark_on() {
+    for (shipped, gone) in [Shipped::Next, Shipped::NextBack]
+        .into_iter()
+        .flat_map(|next| [None, Some(A_VETH), Some(C_VETH)].map(|gone| (next, gone)))
+    {
+        let next = all_of_c(shipped);
+        if let Some(gone) = gone {
+            next.remove("ports", &gone.to_ne_bytes());
+        }
+        let others = [[0xff; 6], A.mac, C.mac, STRANGER.mac, MARK, BACK];
+        let of_catalogue = catalogue().into_iter().step_by(40).map(|case| case.frame);
+        let some = kinds().map(outside).into_iter().chain(kinds().map(answer));
+        let frames = of_catalogue.chain(some.map(|packet| packet.bytes())).chain([arp()]);
+        for frame in frames.filter(|frame| frame.len() >= 14) {
+            for (dst, src) in others.into_iter().flat_map(|other| {
+                [MARK, BACK].into_iter().flat_map(move |mark| [(mark, other), (other, mark)])
+            }) {
+                for at in [A_VETH, B_VETH, C_VETH, 99] {
+                    let outcome = next.vm.run(addressed(&frame, dst, src), at).expect("runs");
+                    let [dst, src] = [&outcome.packet[..6], &outcome.packet[6..12]];
+                    let marked = [dst, src].iter().any(|mac| *mac == MARK || *mac == BACK);
+                    assert!(outcome.action() != "XDP_PASS" || !marked, "{dst:x?} {src:x?}");
+                }
+            }
+        }
     }
 }
 
@@ -379,7 +419,7 @@ fn from_one_to_the_one_before() {
             assert_eq!(next.send(&given, B_VETH), on);
             // The first one's host side is where it ends, for the kernel.
             assert_eq!(next.send(&given, A_VETH), left(&given, Verdict::Passed, A));
-            stays(&next, &given, NIC, Verdict::Passed);
+            dropped(&next, &given, NIC, Verdict::Spoofed);
         }
         // What is for the one before itself.
         for given in [addressed(&frame, A.mac, BACK), addressed(&frame, BACK, A.mac)] {
@@ -388,7 +428,8 @@ fn from_one_to_the_one_before() {
             assert_eq!(next.send(&given, B_VETH), own);
         }
     }
-    stays(&next, &addressed(&arp(), to, BACK), B_VETH, Verdict::Passed);
+    dropped(&next, &addressed(&arp(), to, BACK), B_VETH, Verdict::Spoofed);
+    dropped(&all_of_c(Shipped::Next), &addressed(&arp(), to, BACK), B_VETH, Verdict::Spoofed);
     next.remove("ports", &A_VETH.to_ne_bytes());
     for frame in all(answer) {
         for given in [addressed(&frame, to, BACK), addressed(&frame, BACK, to)] {
@@ -410,7 +451,7 @@ fn a_broken_chain_lets_nothing_in() {
     let next = all_of_c(Shipped::Next);
     next.remove("ports", &C_VETH.to_ne_bytes());
     let frame = addressed(&outside(udp()).bytes(), A.mac, MARK);
-    stays(&next, &frame, A_VETH, Verdict::Stale);
+    dropped(&next, &frame, A_VETH, Verdict::Stale);
 }
 
 #[test]

@@ -14,9 +14,11 @@ pub enum Verdict {
     Forwarded = 0,
     /// Left to the kernel: not joined, or not understood.
     Passed = 1,
-    /// Left to the kernel: the destination is joined, but its veth is gone.
+    /// Left to the kernel: the destination is joined, but its veth is gone. Between members of a chain: dropped,
+    /// as what is on its way there bears the mark.
     Stale = 2,
-    /// Left to the kernel: the source address belongs to another joined container.
+    /// Left to the kernel: the source address belongs to another joined container. Between members of a chain:
+    /// dropped, as it bears a mark and is none of the chain's.
     Spoofed = 3,
 }
 

@@ -1,7 +1,7 @@
 //! The programs of service chains on the host's side, each described by a constant here.
 
 use super::Shipped;
-use super::exits::leave;
+use super::exits::{Fate, leave};
 use crate::Label;
 use crate::assembler::Assembler;
 use crate::blocks::chain::{self, As};
@@ -23,13 +23,14 @@ its destination; nothing else is written. Where a member is gone, nothing goes i
 /// What `next` does.
 pub(super) const NEXT: &str = "\
 From the host side of a chain's member to the next member: what the container sends back by XDP_TX, which is
-what bears the mark, if it is still for one of the chain's addresses. What the container sends of itself goes to
-the kernel as it came.";
+what bears the mark, if it is still for one of the chain's addresses. If it is not, or a member is gone, it is
+dropped: the kernel gets nothing with a mark on it, as a bridge would send it to other members, and these back
+to the bridge, without an end. What the container sends of itself goes to the kernel as it came.";
 
 /// What `next+back` does besides.
 pub(super) const NEXT_BACK: &str = "\
 What bears the mark of the way back goes to the member before. From the first one, or to a member itself, it goes to
-the kernel, as if the container had sent it.";
+the kernel, as if the container had sent it: without the mark.";
 
 /// What `back-in` does.
 pub(super) const BACK_IN: &str = "\
@@ -53,28 +54,37 @@ const HOP: Reg = R9;
 /// The program on the NIC.
 pub fn chain_in() -> Result<Program, Error> {
     let (mut asm, exits) = begin(Shipped::ChainIn);
-    inward(&mut asm, &exits);
+    inward(&mut asm, &exits.pass, &exits.stale);
     end(asm, exits)
 }
 
 /// The program on the host side of a member but the last.
 pub fn next() -> Result<Program, Error> {
     let (mut asm, exits) = begin(Shipped::Next);
-    marked(&mut asm, chain::MARK, ["swapped", "marked"], &exits.pass);
-    inward(&mut asm, &exits);
-    end(asm, exits)
+    let (other, forwarded) = (asm.label("other_way"), asm.label("forwarded"));
+    let strayed = asm.label("strayed");
+    marked(&mut asm, chain::MARK, ["swapped", "marked"], &other);
+    inward(&mut asm, &strayed, &exits.stale);
+    asm.jump(&forwarded, "done");
+    asm.bind(other);
+    // `bounce` answers to that mark too, and nobody is on that way here.
+    marked(&mut asm, chain::BACK, ["swapped_back", "marked_back"], &exits.pass);
+    asm.jump(&strayed, "there is no way back");
+    asm.bind(forwarded);
+    end_between(asm, exits, strayed, None)
 }
 
 /// The same where answers go back.
 pub fn next_back() -> Result<Program, Error> {
     let (mut asm, exits) = begin(Shipped::NextBack);
     let (other, forwarded) = (asm.label("other_way"), asm.label("forwarded"));
+    let (strayed, left) = (asm.label("strayed"), asm.label("left"));
     marked(&mut asm, chain::MARK, ["swapped", "marked"], &other);
-    inward(&mut asm, &exits);
+    inward(&mut asm, &strayed, &exits.stale);
     asm.jump(&forwarded, "as on the way back");
     asm.bind(other);
-    backward(&mut asm, &exits, forwarded);
-    end(asm, exits)
+    backward(&mut asm, &exits.pass, &strayed, &left, forwarded);
+    end_between(asm, exits, strayed, Some(left))
 }
 
 /// The program on the host side of the last member where answers go back.
@@ -111,7 +121,26 @@ fn begin(shipped: Shipped) -> (Assembler, Exits) {
 
 fn end(mut asm: Assembler, exits: Exits) -> Result<Program, Error> {
     let Exits { pass, stale } = exits;
-    leave(&mut asm, Hook::Xdp, [(stale, Verdict::Stale), (pass, Verdict::Passed)]);
+    let others = [(stale, Verdict::Stale, Fate::Kernel), (pass, Verdict::Passed, Fate::Kernel)];
+    leave(&mut asm, Hook::Xdp, others);
+    asm.finish()
+}
+
+/// The same between members, where nothing that bears a mark goes to the kernel: what is `strayed`, and none of the
+/// chain's, and what is stale. Elsewhere the kernel gets what is not understood; but the marks are our own, and
+/// members answer to them whoever has sent them. A bridge would give such a frame to all of them, and each would
+/// send it back: for ever. What is in `out` bears none any more.
+fn end_between(
+    mut asm: Assembler,
+    exits: Exits,
+    strayed: Label,
+    out: Option<Label>,
+) -> Result<Program, Error> {
+    let Exits { pass, stale } = exits;
+    let dropped = [(strayed, Verdict::Spoofed, Fate::Drop), (stale, Verdict::Stale, Fate::Drop)];
+    let out = out.map(|out| (out, Verdict::Stale, Fate::Kernel));
+    let left = out.into_iter().chain([(pass, Verdict::Passed, Fate::Kernel)]);
+    leave(&mut asm, Hook::Xdp, dropped.into_iter().chain(left));
     asm.finish()
 }
 
@@ -125,24 +154,25 @@ fn marked(asm: &mut Assembler, mark: [u8; 6], names: [&'static str; 2], other: &
     asm.bind(marked);
 }
 
-/// To the next one what is for the chain, or out by one of the exits.
-fn inward(asm: &mut Assembler, exits: &Exits) {
+/// To the next one what is for the chain; what is not, and what can't go all the way, to these.
+fn inward(asm: &mut Assembler, not_for_it: &Label, stale: &Label) {
     // In the order in which they are used: so the kernel lists them.
     let hops = asm.map(chain::hops());
     let matches = asm.map(chain::matches());
     let ports = asm.map(endpoint::ports());
     let all_there = asm.label("all_there");
 
-    chain::hop_from(asm, hops, HOP, &exits.pass);
+    chain::hop_from(asm, hops, HOP, not_for_it);
     asm.mov(HOP, R0, "the hop from here");
-    chain::matched(asm, matches, AT, Side::Destination, &exits.pass);
-    chain::whole(asm, ports, HOP, all_there, &exits.stale);
-    endpoint::redirect(asm, ports, HOP, &exits.stale);
+    chain::matched(asm, matches, AT, Side::Destination, not_for_it);
+    chain::whole(asm, ports, HOP, all_there, stale);
+    endpoint::redirect(asm, ports, HOP, stale);
     chain::address(asm, HOP);
 }
 
 /// To the one before, or to the kernel as if the container had sent it, what is on its way back.
-fn backward(asm: &mut Assembler, exits: &Exits, forwarded: Label) {
+/// What bears no mark goes to `pass`, as it came; where the next one is gone, what is for the kernel to `left`.
+fn backward(asm: &mut Assembler, pass: &Label, strayed: &Label, left: &Label, forwarded: Label) {
     let ports = asm.map(endpoint::ports());
     let hops = asm.map(chain::hops_back());
     let (swapped, back) = (asm.label("swapped_back"), asm.label("marked_back"));
@@ -151,13 +181,14 @@ fn backward(asm: &mut Assembler, exits: &Exits, forwarded: Label) {
 
     asm.mov(TO, PKT, "whom it was sent to: the destination");
     chain::marked(asm, chain::BACK, eth::SRC, &swapped);
-    asm.jump(&back, "as it was sent in");
+    chain::marked(asm, chain::BACK, eth::DST, &back);
+    asm.jump(strayed, "sent to a mark: by nobody in the chain");
     asm.bind(swapped);
-    chain::marked(asm, chain::BACK, eth::DST, &exits.pass);
+    chain::marked(asm, chain::BACK, eth::DST, pass);
     asm.add(TO, i32::from(eth::SRC), "no, the source");
     asm.bind(back);
-    chain::is_ip(asm, &exits.pass);
-    chain::hop_from(asm, hops, HOP, &exits.pass);
+    chain::is_ip(asm, strayed);
+    chain::hop_from(asm, hops, HOP, strayed);
     asm.mov(HOP, R0, "the hop back from here");
     chain::onward(asm, HOP, TO, &out);
     chain::whole(asm, ports, HOP, all_there, &broken);
@@ -166,9 +197,9 @@ fn backward(asm: &mut Assembler, exits: &Exits, forwarded: Label) {
     asm.jump(&forwarded, "done");
     asm.bind(broken);
     chain::address_back(asm, HOP, TO, As::Own);
-    asm.jump(&exits.stale, "to the kernel");
+    asm.jump(left, "to the kernel");
     asm.bind(out);
     chain::address_back(asm, HOP, TO, As::Own);
-    asm.jump(&exits.pass, "to the kernel");
+    asm.jump(pass, "to the kernel");
     asm.bind(forwarded);
 }

@@ -30,24 +30,44 @@ impl Exits {
         let Self { pass, stale, spoofed } = self;
         let others =
             [(spoofed, Verdict::Spoofed), (stale, Verdict::Stale), (pass, Verdict::Passed)];
-        leave(asm, hook, others);
+        leave(asm, hook, others.map(|(label, verdict)| (label, verdict, Fate::Kernel)));
     }
 }
 
+/// What becomes of what is not forwarded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Fate {
+    /// The kernel gets it: the endpoints may be older than the network, and a packet that is dropped for that
+    /// would be missed.
+    Kernel,
+    /// XDP drops it: nobody would miss it, and the kernel would send it round.
+    Drop,
+}
+
 /// The same, with just these exits besides.
-pub(super) fn leave<const N: usize>(
+pub(super) fn leave(
     asm: &mut Assembler,
     hook: Hook,
-    others: [(Label, Verdict); N],
+    others: impl IntoIterator<Item = (Label, Verdict, Fate)>,
 ) {
     let stats = asm.map(count::stats());
     let (count_it, counted) = (asm.label("count"), asm.label("counted"));
 
-    verdict(asm, hook, Verdict::Forwarded);
-    for (label, other) in others {
+    let redirect = match hook {
+        Hook::Xdp | Hook::XdpFrags => (xdp::REDIRECT, "XDP_REDIRECT"),
+        Hook::Tc => (tc::REDIRECT, "TC_ACT_REDIRECT"),
+    };
+    verdict(asm, Verdict::Forwarded, redirect);
+    for (label, other, fate) in others {
         asm.jump(&count_it, "count it");
         asm.bind(label);
-        verdict(asm, hook, other);
+        let left = match (hook, fate) {
+            (Hook::Xdp | Hook::XdpFrags, Fate::Kernel) => (xdp::PASS, "XDP_PASS"),
+            (Hook::Xdp | Hook::XdpFrags, Fate::Drop) => (xdp::DROP, "XDP_DROP"),
+            (Hook::Tc, Fate::Kernel) => (tc::UNSPEC, "TC_ACT_UNSPEC: who is next decides"),
+            (Hook::Tc, Fate::Drop) => (tc::SHOT, "TC_ACT_SHOT"),
+        };
+        verdict(asm, other, left);
     }
 
     asm.bind(count_it);
@@ -60,17 +80,8 @@ pub(super) fn leave<const N: usize>(
     asm.exit("done");
 }
 
-/// All but what is forwarded goes to the kernel: the endpoints may be older than the network, and a
-/// packet that is dropped for that would be missed.
 #[track_caller]
-fn verdict(asm: &mut Assembler, hook: Hook, verdict: Verdict) {
+fn verdict(asm: &mut Assembler, verdict: Verdict, (action, name): (i32, &'static str)) {
     asm.mov(VERDICT, verdict as i32, format!("verdict: {}", verdict.name()));
-    match (hook, verdict) {
-        (Hook::Xdp | Hook::XdpFrags, Verdict::Forwarded) => {
-            asm.mov(ACTION, xdp::REDIRECT, "XDP_REDIRECT")
-        }
-        (Hook::Xdp | Hook::XdpFrags, _) => asm.mov(ACTION, xdp::PASS, "XDP_PASS"),
-        (Hook::Tc, Verdict::Forwarded) => asm.mov(ACTION, tc::REDIRECT, "TC_ACT_REDIRECT"),
-        (Hook::Tc, _) => asm.mov(ACTION, tc::UNSPEC, "TC_ACT_UNSPEC: who is next decides"),
-    }
+    asm.mov(ACTION, action, name);
 }

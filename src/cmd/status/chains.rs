@@ -27,11 +27,11 @@ pub(super) struct Report {
 enum State {
     /// Frames go through.
     Up,
-    /// A member does not take frames, or has no program that answers them: what goes in is lost.
+    /// A member does not take frames, or is down, or has no program that answers them: what goes in is lost.
     Deaf,
-    /// A setting that it needs is not as it was made: packets may be lost.
+    /// A setting or an address that it needs is not as it was made: packets may be lost.
     Altered,
-    /// One of its programs is not attached.
+    /// One of its programs is not attached, or the NIC is elsewhere.
     Detached,
     /// A member is gone: nothing goes in.
     Broken,
@@ -63,7 +63,8 @@ pub(super) fn collect(ground: Ground) -> Result<Vec<Report>> {
 }
 
 fn report(chain: Chain, ground: Ground) -> Result<Report> {
-    let (mut programs, mut attached) = (Vec::new(), true);
+    // A program goes along with its NIC to another namespace.
+    let (mut programs, mut attached) = (Vec::new(), ground.link(&chain.nic)?.is_some());
     for place in chain.places() {
         let runs = held(&chain, &place, ground)?;
         attached &= runs.is_some();
@@ -93,14 +94,15 @@ fn on_host(chain: &Chain, place: &Place, program: Option<Running>) -> Result<OnH
 fn state(chain: &Chain, attached: bool, ground: Ground) -> Result<State> {
     let (segment, mut deaf) = (chain.segment(), false);
     for (at, stop) in chain.members.iter().enumerate() {
-        if !redirects_to(&segment, &stop.host)? || ground.link(&stop.host)?.is_none() {
+        let Some((_, link)) = ground.link(&stop.host)? else { return Ok(State::Broken) };
+        if !redirects_to(&segment, &stop.host)? {
             return Ok(State::Broken);
         }
-        deaf |= ground.takes_frames(&stop.host)? == Some(false);
+        deaf |= !link.up || ground.takes_frames(&stop.host)? == Some(false);
         // Its own program may have been taken off.
         let answers = at + 1 < chain.members.len() && stop.ready == Ready::Found;
-        if let (true, Ok(Some((_, inside)))) = (answers, ground.inside(&stop.host)) {
-            deaf |= inside.xdp.is_empty();
+        if let Ok(Some((_, inside))) = ground.inside(&stop.host) {
+            deaf |= !inside.up || answers && inside.xdp.is_empty();
         }
     }
     let altered = !altered(chain, ground)?.is_empty();
@@ -154,14 +156,13 @@ pub(super) fn show(reports: &[Report]) {
     }
 }
 
-/// Program, and counters but for the one that no program of a chain has.
+/// Program, and counters.
 fn cells(program: Option<&OnHost>) -> [String; 4] {
     let Some(OnHost { program, counters, .. }) = program else {
         return ["-".into(), "-".into(), String::new(), String::new()];
     };
-    let counters = counters.iter().filter(|counter| counter.verdict != "spoofed");
     let lines =
-        |each: fn(&Counter) -> String| counters.clone().map(each).collect::<Vec<_>>().join("\n");
+        |each: fn(&Counter) -> String| counters.iter().map(each).collect::<Vec<_>>().join("\n");
     [
         program.as_ref().map_or("-".into(), |p| format!("{}\nid {}", p.tag, p.id)),
         lines(|counter| counter.verdict.into()),

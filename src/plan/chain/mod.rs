@@ -21,7 +21,7 @@ pub use down::down;
 pub use inside::attached_inside;
 pub use matches::Match;
 pub use tables::{make, maps, remove, there};
-pub use up::up;
+pub use up::{Made, up};
 
 use super::fact::Fact;
 use super::member::Feature;
@@ -29,6 +29,7 @@ use super::pins::MemberPins;
 use super::segment::Segment;
 use super::way::{Attach, Spot};
 use crate::container::{Interface, Mac};
+use crate::{Error, Result};
 
 /// Version of the record's form; another is not read.
 pub const VERSION: u32 = 1;
@@ -115,6 +116,16 @@ impl Place<'_> {
     pub fn pin(&self, chain: &Chain) -> PathBuf {
         let pins = chain.pins(self.host);
         if self.is_on_host() { pins.forward() } else { pins.inside(self.program) }
+    }
+}
+
+/// Nobody joins by XDP who is in a chain: each would find what the other has made at the container's end, and lose
+/// it with the other.
+pub fn refuse_member(name: &str, host: &Interface, chains: &[Chain]) -> Result<()> {
+    let is_in = |chain: &&Chain| chain.members.iter().any(|stop| stop.host == *host);
+    match chains.iter().find(is_in) {
+        Some(chain) => Err(Error::InChain { name: name.into(), nic: chain.nic.name.clone() }),
+        None => Ok(()),
     }
 }
 

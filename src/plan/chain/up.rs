@@ -8,6 +8,8 @@ use super::super::choose::mute;
 use super::super::fact::{Action, Fact, Sense};
 use super::super::ground::Ground;
 use super::super::member::{Feature, Readiness};
+use super::super::record::Place;
+use super::super::way::Datapath;
 use super::super::wish::readiness;
 use super::super::{Plan, carry};
 use super::{Chain, Match, Ready, Stop, VERSION};
@@ -22,26 +24,36 @@ const FAR: [&str; 3] = ["tx-checksum-ip-generic", "tx-vlan-hw-insert", "tx-vlan-
 /// Of any other NIC: a tag that it takes out of the frame, XDP does not see.
 const NIC: [&str; 2] = ["rx-vlan-hw-parse", "rx-vlan-stag-hw-parse"];
 
+/// All that xhop has made.
+#[derive(Debug)]
+pub struct Made {
+    /// The chains.
+    pub chains: Vec<Chain>,
+    /// Where the records of members are.
+    pub joined: Vec<Place>,
+}
+
 /// The plan that makes a chain from `nic` through `containers`, and `back`. Without `matches` all goes in that is
-/// for the last one's addresses. `chains` are all there are. Changes nothing.
+/// for the last one's addresses. Changes nothing.
 pub fn up(
     nic: (Interface, LinkInfo),
     containers: &[Container],
     matches: Vec<Match>,
     back: bool,
-    chains: &[Chain],
+    made: &Made,
     ground: Ground,
 ) -> Result<Plan> {
     let (nic, link) = nic;
-    if chains.iter().any(|chain| chain.nic == nic) {
+    if made.chains.iter().any(|chain| chain.nic == nic) {
         return Err(Error::ChainThere { nic: nic.name });
     }
     let mut warnings = Vec::new();
-    let members = stops(&nic, containers, back, ground)?;
+    let members = stops(&nic, containers, back, made, ground)?;
     let Some((last, of)) = containers.last().zip(members.last()) else {
         return Err(Error::NotForChain { name: nic.name, why: "name at least one container" });
     };
     let matches = checked(matches, last, &of.inside, ground)?;
+    refuse_hosts_own(&matches, last, &nic, ground)?;
     refuse_nic(&nic, &link)?;
     warnings.extend(members_mtu(&link, containers));
     let far = far(&nic, &link, ground, &mut warnings)?;
@@ -62,6 +74,7 @@ fn stops(
     nic: &Interface,
     containers: &[Container],
     back: bool,
+    made: &Made,
     ground: Ground,
 ) -> Result<Vec<Stop>> {
     let mut stops: Vec<Stop> = Vec::new();
@@ -76,6 +89,8 @@ fn stops(
             return Err(Error::Same { one, other });
         }
         refuse_member(&container.name, nic, found)?;
+        super::refuse_member(&container.name, &found.host, &made.chains)?;
+        refuse_joined(&container.name, &found.host, &made.joined)?;
         let last = at + 1 == containers.len();
         if back {
             refuse_way_back(containers, container, found)?;
@@ -134,6 +149,18 @@ fn refuse_member(name: &str, nic: &Interface, found: &Attachment) -> Result<()> 
         }
         None => Ok(()),
     }
+}
+
+/// What is made for XDP at a container's end is of who is joined, and goes with him.
+fn refuse_joined(name: &str, host: &Interface, joined: &[Place]) -> Result<()> {
+    let of = |place: &&Place| (place.netns, place.host) == (host.netns, host.ifindex);
+    for place in joined.iter().filter(of) {
+        let datapath = place.read()?.datapath;
+        if datapath != Datapath::Tc {
+            return Err(Error::JoinedByXdp { name: name.into(), datapath: datapath.to_string() });
+        }
+    }
+    Ok(())
 }
 
 /// Where the way back ends, the kernel must do what it would do with what comes from the last one itself.
@@ -226,6 +253,26 @@ fn checked(
             Err(Error::NotForChain { name: last.name.clone(), why })
         }
         _ => Ok(kept),
+    }
+}
+
+/// A container says what its addresses are: it must not take what is for the host.
+fn refuse_hosts_own(
+    matches: &[Match],
+    last: &Container,
+    nic: &Interface,
+    ground: Ground,
+) -> Result<()> {
+    let (netns, _) = ground.present(nic)?;
+    let rtnl = ground.rtnl(&netns)?;
+    let taken = |ip: &IpAddr| matches.iter().any(|one| one.dst == *ip);
+    match rtnl.addrs()?.into_iter().find(|addr| taken(&addr.ip)) {
+        Some(addr) => {
+            let link = rtnl.link_at(addr.ifindex)?;
+            let ifname = link.map_or_else(|| "an interface".into(), |link| link.name);
+            Err(Error::HostsOwn { address: addr.ip, last: last.name.clone(), ifname })
+        }
+        None => Ok(()),
     }
 }
 

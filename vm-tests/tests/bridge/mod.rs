@@ -105,6 +105,12 @@ impl Bridge {
     /// bytes, under a verdict that goes with the action.
     #[track_caller]
     pub fn send(&self, frame: &[u8], veth: u32) -> Hop {
+        self.send_or(frame, veth, "XDP_PASS")
+    }
+
+    /// The same, where XDP does this with what is not forwarded.
+    #[track_caller]
+    pub fn send_or(&self, frame: &[u8], veth: u32, left: &str) -> Hop {
         let before = self.counters();
         let outcome = self.vm.run(frame, veth);
         let outcome = outcome.unwrap_or_else(|error| panic!("{error}: {}", shown(frame)));
@@ -120,7 +126,7 @@ impl Bridge {
             (Hook::Tc, true) => "TC_ACT_REDIRECT",
             (Hook::Tc, false) => "TC_ACT_UNSPEC",
             (Hook::Xdp | Hook::XdpFrags, true) => "XDP_REDIRECT",
-            (Hook::Xdp | Hook::XdpFrags, false) => "XDP_PASS",
+            (Hook::Xdp | Hook::XdpFrags, false) => left,
         };
         assert_eq!((outcome.action(), redirect.is_some()), (action, forwarded));
         if outcome.hook == Hook::Tc {
