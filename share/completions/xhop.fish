@@ -65,7 +65,7 @@ complete -c xhop -n "__fish_xhop_using_subcommand down" -l all -d 'All that are 
 complete -c xhop -n "__fish_xhop_using_subcommand down" -l dry-run -d 'Show what would be done, and change nothing'
 complete -c xhop -n "__fish_xhop_using_subcommand down" -l json -d 'Print the plan and the members as JSON'
 complete -c xhop -n "__fish_xhop_using_subcommand down" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c xhop -n "__fish_xhop_using_subcommand chain" -l match -d 'What goes in, as dst=ADDR[,proto=tcp|udp|icmp|icmpv6|N][,port=N][,vlan=N]; may be given several times [default: all that is for the last container\'s addresses]' -r
+complete -c xhop -n "__fish_xhop_using_subcommand chain" -l match -d 'What goes in: dst=ADDR, and after commas proto=tcp|udp|icmp|icmpv6|N, port=N, vlan=N; may be given several times [default: all that is for the last container\'s addresses]' -r
 complete -c xhop -n "__fish_xhop_using_subcommand chain" -l back -d 'Let what the last one answers go back through the others, from the nearest to the first'
 complete -c xhop -n "__fish_xhop_using_subcommand chain" -l dry-run -d 'Show what would be done, and change nothing'
 complete -c xhop -n "__fish_xhop_using_subcommand chain" -l json -d 'Print the plan and the chain as JSON'

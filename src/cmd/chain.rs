@@ -13,8 +13,8 @@ pub struct Args {
     /// The containers, in order; the last one's stack gets what goes in.
     #[arg(required = true, value_name = "CONTAINER")]
     containers: Vec<Name>,
-    /// What goes in, as dst=ADDR[,proto=tcp|udp|icmp|icmpv6|N][,port=N][,vlan=N]; may be given several times
-    /// [default: all that is for the last container's addresses].
+    /// What goes in: dst=ADDR, and after commas proto=tcp|udp|icmp|icmpv6|N, port=N, vlan=N; may be given several
+    /// times [default: all that is for the last container's addresses].
     ///
     /// ADDR is the last container's. Of TCP or UDP a port can be said; of frames with a VLAN tag, which keep it,
     /// the VLAN.
