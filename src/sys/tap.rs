@@ -145,7 +145,16 @@ mod tests {
     use crate::sys::netlink::Rtnl;
     use crate::sys::netns::Netns;
     use crate::sys::testing::{in_new_netns, privileged};
-    use std::net::UdpSocket;
+    use std::net::{SocketAddr, UdpSocket};
+
+    /// A tap on the loopback of the calling thread's namespace, and a socket that can send to itself there.
+    fn on_loopback() -> (Tap, UdpSocket, SocketAddr) {
+        let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
+        rtnl.set_up(1, true).expect("up");
+        let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
+        let to = socket.local_addr().expect("address");
+        (Tap::on(1).expect("tap"), socket, to)
+    }
 
     #[test]
     fn what_is_marked_comes_by() {
@@ -153,11 +162,7 @@ mod tests {
             return;
         }
         in_new_netns(|| {
-            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
-            rtnl.set_up(1, true).expect("up");
-            let tap = Tap::on(1).expect("tap");
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
-            let to = socket.local_addr().expect("address");
+            let (tap, socket, to) = on_loopback();
             // Another mark, and what is too short for one.
             for payload in [&b"\x01\x02\x03\x05"[..], b"\x01\x02", b"\x01\x02\x03\x04, the mark"] {
                 socket.send_to(payload, to).expect("sent");
@@ -180,11 +185,7 @@ mod tests {
             return;
         }
         in_new_netns(|| {
-            let rtnl = Rtnl::open_in(&Netns::current().expect("current")).expect("socket");
-            rtnl.set_up(1, true).expect("up");
-            let tap = Tap::on(1).expect("tap");
-            let socket = UdpSocket::bind("127.0.0.1:0").expect("socket");
-            let to = socket.local_addr().expect("address");
+            let (tap, socket, to) = on_loopback();
             let mut payload = vec![0; 60_000];
             payload[..4].copy_from_slice(&[1, 2, 3, 4]);
             // Each is seen twice: more than is kept, and than the kernel has room for.
