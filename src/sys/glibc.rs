@@ -129,6 +129,45 @@ unsafe extern "C" fn __assert_fail(expression: *const c_char) -> ! {
     std::process::abort()
 }
 
+/// Compares at most so many bytes of two strings. Of this, [`strcmp`] and [`strncpy`] glibc has one for each
+/// generation of processors, 40 KB in all; what asks for them here are names, some at the start.
+// SAFETY: as strncmp(3) does, it reads neither beyond the end of a string nor beyond `most` bytes.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strncmp(one: *const c_char, other: *const c_char, most: usize) -> c_int {
+    for at in 0..most {
+        // SAFETY: the caller gives strings, or so many bytes; neither has ended before.
+        let [a, b] = [one, other].map(|string| unsafe { string.add(at).cast::<u8>().read() });
+        if a != b || a == 0 {
+            return c_int::from(a) - c_int::from(b);
+        }
+    }
+    0
+}
+
+/// Compares two strings.
+// SAFETY: as strcmp(3) does, it reads none beyond its end.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strcmp(one: *const c_char, other: *const c_char) -> c_int {
+    // SAFETY: the caller gives strings.
+    unsafe { strncmp(one, other, usize::MAX) }
+}
+
+/// Copies at most so many bytes of a string; what is left of them is zeros.
+// SAFETY: as strncpy(3) does, it writes that many bytes, and reads none beyond the end of the string.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn strncpy(to: *mut c_char, from: *const c_char, most: usize) -> *mut c_char {
+    let mut ended = false;
+    for at in 0..most {
+        // SAFETY: the caller gives a string, which has not ended before, and room for so many bytes.
+        unsafe {
+            let byte = if ended { 0 } else { from.add(at).read() };
+            to.add(at).write(byte);
+            ended = byte == 0;
+        }
+    }
+    to
+}
+
 /// The two things about the system that are asked here: the size of a page, and how many processors
 /// there are (by malloc, which takes it for a hint).
 // SAFETY: as sysconf(3) does, it gives -1 for what it does not know.
