@@ -50,6 +50,14 @@ pub enum Error {
         /// What to do about it when the kernel gave no words.
         hint: &'static str,
     },
+    /// Rules of nf_tables have more sets than are looked into.
+    #[error(
+        "nf_tables: not all was looked into, for rules have more than {most} sets: `nft list ruleset` shows them"
+    )]
+    ManySets {
+        /// How many are.
+        most: usize,
+    },
     /// A netlink reply can't be read.
     #[error("{call} on {on}: the kernel's reply is malformed: report it with `uname -r`")]
     Reply {

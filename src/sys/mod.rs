@@ -18,12 +18,14 @@ pub mod netlink;
 pub mod netns;
 pub mod notify;
 pub mod process;
+pub mod rule;
 pub mod signal;
 pub mod socket;
 pub mod stage;
 pub mod tap;
 pub mod tracing;
 pub mod udp;
+pub mod xtables;
 
 /// What the tests of the seams share.
 #[cfg(test)]

@@ -8,7 +8,7 @@ mod host_route;
 mod link;
 mod make;
 mod monitor;
-mod msg;
+pub(in crate::sys) mod msg;
 pub mod netdev;
 pub mod netfilter;
 mod route;

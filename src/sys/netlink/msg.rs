@@ -127,11 +127,15 @@ pub(crate) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     bytes.get(at..)?.first_chunk().copied().map(u64::from_ne_bytes)
 }
 
+/// What stands before the NUL.
+pub(crate) fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|b| *b == 0).next().unwrap_or_default()
+}
+
 /// Text up to its NUL, made printable: a container's root may give any name to its interfaces, also one
 /// that moves the cursor.
 pub(crate) fn text(bytes: &[u8]) -> String {
-    let bytes = bytes.split(|b| *b == 0).next().unwrap_or_default();
-    bytes.escape_ascii().to_string()
+    until_nul(bytes).escape_ascii().to_string()
 }
 
 #[cfg(test)]

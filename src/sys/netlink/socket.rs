@@ -17,6 +17,9 @@ use crate::{Error, Result};
 
 /// How often a dump is asked again when it changed while it was read.
 const DUMP_TRIES: usize = 8;
+/// How much the kernel puts into one datagram of a dump at most, if there is room for it: what does not fit in
+/// less may be left out without a word.
+const ROOM: usize = 32 << 10;
 
 /// A netlink socket; it belongs to the namespace that it was opened in.
 pub(crate) struct Socket {
@@ -33,6 +36,8 @@ pub(crate) struct About<'a> {
 
 /// A message of the answer: its kind and what follows the header.
 pub(crate) type Item = (u16, Vec<u8>);
+/// Who takes them as they come.
+pub(crate) type Each<'e> = &'e mut dyn FnMut(Option<(u16, &[u8])>) -> Option<()>;
 
 impl Socket {
     pub(crate) fn open_in(netns: &Netns, family: NlFamily) -> Result<Self> {
@@ -49,34 +54,45 @@ impl Socket {
 
     /// Asks for one thing, or to do one. Gives the messages before the acknowledgement.
     pub(crate) fn ask(&self, about: About, message: Message) -> Result<Vec<Item>> {
-        self.talk(about, message).map(|(items, _)| items)
+        let mut items = Vec::new();
+        self.talk(about, message, &mut |item| keep(&mut items, item))?;
+        Ok(items)
     }
 
     /// Asks for all of a kind; `make` makes the request, again if things changed meanwhile.
     pub(crate) fn dump(&self, about: About, make: impl Fn() -> Message) -> Result<Vec<Item>> {
-        let mut tries = 1;
-        loop {
-            let (items, interrupted) = self.talk(about, make())?;
-            if !interrupted {
-                return Ok(items);
-            }
-            if tries == DUMP_TRIES {
-                return Err(refused(about, Errno::EINTR, None));
-            }
-            tries += 1;
-        }
+        let mut items = Vec::new();
+        self.dump_each(about, &make, &mut |item| keep(&mut items, item))?;
+        Ok(items)
     }
 
-    /// The messages of the answer, and whether they may contradict each other.
-    fn talk(&self, about: About, message: Message) -> Result<(Vec<Item>, bool)> {
+    /// The same, where `each` takes what it needs of each message as it comes: its kind and what follows the header.
+    /// Given nothing, it begins, also again. What it can't read (`None`) is malformed.
+    pub(crate) fn dump_each(
+        &self,
+        about: About,
+        make: &dyn Fn() -> Message,
+        each: Each,
+    ) -> Result<()> {
+        for _ in 0..DUMP_TRIES {
+            each(None);
+            if !self.talk(about, make(), each)? {
+                return Ok(());
+            }
+        }
+        Err(refused(about, Errno::EINTR, None))
+    }
+
+    /// Gives the messages of the answer to `each`. Says whether they may contradict each other.
+    fn talk(&self, about: About, message: Message, each: Each) -> Result<bool> {
         let failed = |error: io::Error| refused(about, errno_of(&error), None);
         let seq = self.seq.get().wrapping_add(1);
         self.seq.set(seq);
         self.socket.send(message.finish(seq), Msg::empty()).map_err(failed)?;
-        let (mut items, mut interrupted) = (Vec::new(), false);
+        let (mut buffer, mut interrupted) = (vec![0; ROOM], false);
         loop {
-            let datagram = self.receive().map_err(failed)?;
-            for reply in replies(&datagram) {
+            let len = self.receive(&mut buffer).map_err(failed)?;
+            for reply in replies(buffer.get(..len).unwrap_or_default()) {
                 let reply = reply.ok_or(malformed(about))?;
                 if reply.seq != seq {
                     continue; // left over from a request that failed half-way
@@ -84,22 +100,20 @@ impl Socket {
                 interrupted |= reply.flags & NlmF::DUMP_INTR.bits() != 0;
                 match Nlmsg::from(reply.kind) {
                     Nlmsg::Error | Nlmsg::Done => {
-                        return verdict(about, &reply).map(|()| (items, interrupted));
+                        return verdict(about, &reply).map(|()| interrupted);
                     }
-                    _ => items.push((reply.kind, reply.body.to_vec())),
+                    _ => each(Some((reply.kind, reply.body))).ok_or_else(|| malformed(about))?,
                 }
             }
         }
     }
 
-    /// One datagram, whole.
-    fn receive(&self) -> io::Result<Vec<u8>> {
+    /// One datagram, whole. Gives its length; the buffer grows if need be.
+    fn receive(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         // With MSG_TRUNC the length is the datagram's, not the buffer's.
-        let len = self.recv(&mut [], Msg::PEEK | Msg::TRUNC)?;
-        let mut datagram = vec![0; len];
-        let read = self.recv(&mut datagram, Msg::empty())?;
-        datagram.truncate(read);
-        Ok(datagram)
+        let len = self.recv(buffer, Msg::PEEK | Msg::TRUNC)?;
+        buffer.resize(buffer.len().max(len), 0);
+        self.recv(buffer, Msg::empty())
     }
 
     /// A signal is no reason to leave an answer half read.
@@ -111,6 +125,15 @@ impl Socket {
             }
         }
     }
+}
+
+/// Keeps a message; without one, none.
+fn keep(items: &mut Vec<Item>, item: Option<(u16, &[u8])>) -> Option<()> {
+    match item {
+        Some((kind, body)) => items.push((kind, body.to_vec())),
+        None => items.clear(),
+    }
+    Some(())
 }
 
 /// What `NLMSG_ERROR` or `NLMSG_DONE` says: a negative errno, or zero if all is well. After it
