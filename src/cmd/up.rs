@@ -7,7 +7,7 @@ use clap::builder::{PossibleValuesParser, TypedValueParser};
 use super::{execute, lock, need_privileges};
 use crate::container::{Container, Name, Namespaces, behind, bridge_named, find, ports};
 use crate::plan::way::{Asked, Attach, ChecksumWay};
-use crate::plan::{Ground, Plan, Wishes, carry_out, not_ready, record, up};
+use crate::plan::{Ground, Plan, Wishes, carry_out, handful, not_ready, record, rules, up};
 use crate::{Error, Result};
 
 /// How long a port may take to forward.
@@ -102,11 +102,13 @@ pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
-    let plan = match &args.bridge {
+    let mut plan = match &args.bridge {
         Some(bridge) => plan_bridge(bridge, args.join, &namespaces)?,
         None => plan(&args.containers, args.join, &namespaces)?,
     };
-    execute(plan, Ground::new(&namespaces), args.dry_run, args.json, "joined")
+    let ground = Ground::new(&namespaces);
+    plan.warnings.extend(handful(rules(&plan.members, ground)));
+    execute(plan, ground, args.dry_run, args.json, "joined")
 }
 
 /// Joins without a word.

@@ -59,12 +59,20 @@ impl Docker<'_> {
     /// Starts the container `name` (two characters at least) on docker0: an HTTP server, whose
     /// page is its name.
     pub fn run(&self, name: &str) {
+        self.run_with(name, &[]);
+    }
+
+    /// The same, whose server is reached by this port of the host too.
+    pub fn publish(&self, name: &str, port: u16) {
+        self.run_with(name, &["--publish", &format!("{port}:80")]);
+    }
+
+    fn run_with(&self, name: &str, options: &[&str]) {
         // Printed before exec, so that the page is there when the server is.
         let script = format!("echo {name} > /index.html; exec /bin/busybox httpd -f -p 80 -h /");
         let shell = ["/bin/busybox", "sh", "-c", &script];
-        self.call(
-            &[&["run", "--detach", "--name", name, "--hostname", name, IMAGE], &shell[..]].concat(),
-        );
+        let run = ["run", "--detach", "--name", name, "--hostname", name];
+        self.call(&[&run, options, &[IMAGE], &shell].concat());
         self.wait_for_server(name);
     }
 

@@ -52,7 +52,10 @@ fn package(tool: &str) -> &str {
     match tool {
         "ip" | "tc" => "iproute2",
         "ping" => "iputils-ping",
-        "ebtables" => "iptables",
+        "ebtables" | "ebtables-nft" | "iptables-nft" | "iptables-legacy" | "ip6tables-legacy" => {
+            "iptables"
+        }
+        "nft" => "nftables",
         "busybox" => "busybox-static",
         "docker" | "dockerd" => "docker.io",
         "systemd-nspawn" => "systemd-container",

@@ -14,7 +14,9 @@ use crate::container::Namespaces;
 use crate::plan::chain::attached_inside;
 use crate::plan::member::Member;
 use crate::plan::way::{Attach, Datapath, Ways};
-use crate::plan::{Action, Ground, MemberPins, altered, apart, jumbo, mute, record};
+use crate::plan::{
+    Action, Ground, MemberPins, altered, apart, handful, jumbo, mute, record, rules,
+};
 use crate::sys::bpf::{Link, Map, Prog, XdpMode};
 use crate::table::{Align, Table};
 
@@ -33,16 +35,24 @@ pub struct Args {
 pub fn run(args: Args) -> Result<()> {
     need_privileges()?;
     loop {
-        let (reports, chains) = collect_all()?;
+        let (reports, chains, warnings) = collect_all()?;
         if args.watch && !args.json && std::io::stdout().is_terminal() {
             // Home, then clear what is below: no flicker.
             say(format_args!("\x1b[H\x1b[J"));
         }
         match args.json {
-            true => print_json(&Answer { version: 1, members: &reports, chains: &chains })?,
+            true => print_json(&Answer {
+                version: 1,
+                members: &reports,
+                chains: &chains,
+                warnings: &warnings,
+            })?,
             false => {
                 if chains.is_empty() || !reports.is_empty() {
                     show(&reports);
+                }
+                for warning in handful(warnings) {
+                    say(format_args!("warning: {warning}"));
                 }
                 chains::show(&chains);
             }
@@ -60,6 +70,8 @@ struct Answer<'a> {
     version: u32,
     members: &'a [Report],
     chains: &'a [chains::Report],
+    /// Rules of the host that name members.
+    warnings: &'a [String],
 }
 
 /// A member as it is now.
@@ -118,20 +130,21 @@ struct Counter {
 }
 
 pub(super) fn collect() -> Result<Vec<Report>> {
-    collect_all().map(|(members, _)| members)
+    collect_all().map(|(members, ..)| members)
 }
 
-fn collect_all() -> Result<(Vec<Report>, Vec<chains::Report>)> {
+fn collect_all() -> Result<(Vec<Report>, Vec<chains::Report>, Vec<String>)> {
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let ground = Ground::new(&namespaces);
-    Ok((members(ground)?, chains::collect(ground)?))
+    let joined = record::all()?;
+    Ok((members(&joined, ground)?, chains::collect(ground)?, rules(&joined, ground)))
 }
 
-fn members(ground: Ground) -> Result<Vec<Report>> {
-    let (members, mut routes) = (record::all()?, jumbo::Found::new(ground));
+fn members(members: &[Member], ground: Ground) -> Result<Vec<Report>> {
+    let mut routes = jumbo::Found::new(ground);
     let report = |member: &Member| {
-        let altered = altered(member, &members, &mut routes, ground)?;
+        let altered = altered(member, members, &mut routes, ground)?;
         report(member.clone(), altered, ground)
     };
     members.iter().map(report).collect()

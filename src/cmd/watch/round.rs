@@ -9,7 +9,8 @@ use crate::cmd::up::Join;
 use crate::cmd::{lock, lock_now};
 use crate::container::{Container, Interface, Namespaces, behind};
 use crate::plan::{
-    Ground, Member, Plan, Sense, carry_out, choose_on, down, join, not_ready, record,
+    Ground, Member, Plan, Sense, carry_out, choose_on, down, handful, join, not_ready, record,
+    rules,
 };
 use crate::sys::netlink::{Change, LinkInfo};
 use crate::{Error, Result};
@@ -40,6 +41,8 @@ pub struct Watch {
     alone: HashSet<u32>,
     /// The warnings that were told.
     warned: HashSet<String>,
+    /// Who was joined just now.
+    new: Vec<Member>,
     /// Whether somebody has come of whom nobody knows the name yet.
     nameless: bool,
 }
@@ -82,8 +85,8 @@ struct Look<'a> {
 impl Watch {
     /// Nothing is known yet.
     pub fn new(bridges: Vec<String>, join: Join, teller: Teller) -> Self {
-        let (seen, held, alone, warned) = Default::default();
-        Self { bridges, join, teller, seen, held, alone, warned, nameless: true }
+        let (seen, held, alone, warned, new) = Default::default();
+        Self { bridges, join, teller, seen, held, alone, warned, new, nameless: true }
     }
 
     /// Looks at what has changed, and takes it from `changes`. Gives when to look again though nothing changes.
@@ -246,6 +249,7 @@ impl Watch {
         if failed && alone.len() > 1 {
             self.join(look, &alone);
         }
+        self.tell_rules(look);
         Ok(())
     }
 
@@ -318,6 +322,8 @@ impl Watch {
                     self.held.remove(&candidate.host);
                     self.nameless |= is_nameless(&container.name);
                     self.tell("joined", bridge, &container.name, None, Some(look.begun));
+                    let same = |member: &&Member| member.host.ifindex == candidate.host;
+                    self.new.extend(plan.members.iter().find(same).cloned());
                 }
                 // Whoever changes it again and again is not to keep us busy.
                 None if !made.is_empty() => {
@@ -333,6 +339,13 @@ impl Watch {
         let alike = candidates.iter().all(|candidate| candidate.container.is_none());
         if alike && !made.is_empty() {
             self.tell("mended", bridge, "", Some(&made.join("; ")), Some(look.begun));
+        }
+    }
+
+    /// Tells of rules that name who was joined now: last, for there may be many to read.
+    fn tell_rules(&mut self, look: &Look) {
+        for line in handful(rules(&std::mem::take(&mut self.new), look.ground)) {
+            self.tell("warning", &look.bridge.name, "", Some(&line), None);
         }
     }
 
