@@ -569,7 +569,7 @@ pub enum Error {
     },
     /// Capabilities that are needed and missing.
     #[error(
-        "this needs {missing}: run it as root, for example with sudo; without root, `xhop vm` runs the same programs in userspace"
+        "this needs {missing}: run it as root, for example with sudo, where root has not been deprived of that; without root, `xhop vm` runs the same programs in userspace"
     )]
     Privileges {
         /// Their names.
