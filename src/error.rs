@@ -217,7 +217,7 @@ pub enum Error {
     /// There is no such bridge.
     #[error("there is no bridge {name}: `ip link show type bridge` lists them")]
     NoSuchBridge {
-        /// Its name, as it was given.
+        /// Its name, as it was given, made printable.
         name: String,
     },
     /// There is no such interface.

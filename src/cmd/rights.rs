@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use nix::sys::stat::{Mode, umask};
+
 use crate::sys::caps::{self, Cap};
 use crate::sys::kernel;
 use crate::{Error, Result};
@@ -102,7 +104,12 @@ impl Rights {
         if self.loads && kernel::release()? < (5, 11) {
             kept.push(SysResource);
         }
-        caps::keep(&kept)
+        caps::keep(&kept)?;
+        // Who may do more than others makes no files for them. `vm` writes its user's.
+        if !self.needs.is_empty() {
+            umask(Mode::from_bits_truncate(0o077));
+        }
+        Ok(())
     }
 }
 
