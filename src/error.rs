@@ -225,7 +225,7 @@ pub enum Error {
     /// There is no such bridge.
     #[error("there is no bridge {name}: `ip link show type bridge` lists them")]
     NoSuchBridge {
-        /// Its name, as it was given.
+        /// Its name, as it was given, made printable.
         name: String,
     },
     /// There is no such interface.
@@ -577,7 +577,7 @@ pub enum Error {
     },
     /// Capabilities that are needed and missing.
     #[error(
-        "this needs {missing}: run it as root, for example with sudo; without root, `xhop vm` runs the same programs in userspace"
+        "this needs {missing}: run it as root, for example with sudo, where root has not been deprived of that; without root, `xhop vm` runs the same programs in userspace"
     )]
     Privileges {
         /// Their names.

@@ -4,6 +4,8 @@
 //! `plan` does it through [`sys`], the seams to the kernel: all system calls and all `unsafe`. [`audit`]
 //! looks at what `plan` has done.
 
+#![deny(unsafe_code)]
+
 pub mod audit;
 pub mod cli;
 pub mod cmd;
@@ -11,6 +13,7 @@ pub mod container;
 pub mod error;
 pub mod plan;
 mod shell;
+#[allow(unsafe_code)]
 pub mod sys;
 mod table;
 

@@ -7,10 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use lab::{
-    HOST, Lab, Where, XHOP, assert_one_line, assert_same, lab, lab_by, lab_by_each, lab_with,
-    wait_until,
-};
+use lab::{HOST, Lab, Where, lab, lab_by, lab_by_each, wait_until};
 
 use xhop::sys::socket::connect;
 
@@ -160,38 +157,6 @@ fn an_ambiguous_name() {
         );
         lab.refuses(&["up", "a", "b"], &["a is ambiguous", "netns:a", "veth:a"]);
         lab.xhop(&["up", "netns:a", "b"]).ok();
-    });
-}
-
-#[test]
-fn no_privilege() {
-    lab_with("no_privilege", &["setpriv"], |lab| {
-        lab.pair();
-        // Where anyone may run it.
-        let binary = "/run/the-binary";
-        fs::copy(XHOP, binary).expect("a copy");
-        let before = lab.everything();
-        let nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
-        let bounded = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"];
-        let no_admin = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-all"];
-        let commands: [&[&str]; 5] = [
-            &["up", "a", "b"],
-            &["up", "a", "b", "--dry-run"],
-            &["down", "--all"],
-            &["status"],
-            &["status", "--json"],
-        ];
-        for command in commands {
-            for (who, missing) in [
-                (&nobody[..], &["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_BPF"][..]),
-                (&bounded, &["CAP_NET_ADMIN", "CAP_SYS_ADMIN", "CAP_BPF"]),
-                (&no_admin, &["CAP_NET_ADMIN"]),
-            ] {
-                let done = lab.run_in(Where::Own, &[who, &[binary], command].concat());
-                assert_one_line(&done, &[missing, &["root"]].concat());
-                assert_same(&before, &lab.everything());
-            }
-        }
     });
 }
 

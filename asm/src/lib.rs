@@ -4,6 +4,8 @@
 //! [`programs`] from [`blocks`], which emit instructions into an [`Assembler`]; the result is a
 //! [`Program`], whose bytes the kernel and the VM run and whose lines a person can read.
 
+#![forbid(unsafe_code)]
+
 mod assembler;
 pub mod btf;
 mod bytes;

@@ -1,6 +1,7 @@
 //! `xhop audit`: whether the kernel runs what this binary would load, where it should, and nothing else.
 
-use super::{lock, need_privileges, print_json, say};
+use super::rights::Rights;
+use super::{lock, print_json, say};
 use crate::audit::{Finding, Records, Report, Section, Verdict, audit};
 use crate::container::Namespaces;
 use crate::plan::{Ground, chain, record};
@@ -16,7 +17,7 @@ pub struct Args {
 
 /// Runs the command. An error unless all is as listed.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::AUDIT.take()?;
     let _lock = lock(true)?;
     let namespaces = Namespaces::find()?;
     let (members, chains) = (record::all()?, chain::record::all()?);

@@ -1,6 +1,7 @@
 //! `xhop chain`: from a NIC through containers, one after the other.
 
-use super::{execute, lock, need_privileges};
+use super::rights::Rights;
+use super::{execute, lock};
 use crate::Result;
 use crate::container::{Name, Namespaces, find, interface_named};
 use crate::plan::{Ground, Match, chain, record};
@@ -36,7 +37,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::JOIN.take()?;
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let nic = interface_named(&args.nic, &namespaces)?;

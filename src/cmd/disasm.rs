@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use xhop_asm::listing::Code;
 
+use super::rights::Rights;
 use super::{input, put, unread};
 use crate::Result;
 
@@ -21,6 +22,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    Rights::READ.take()?;
     let input = input::read(&args.file, &args.input)?;
     let mut text = String::new();
     for (at, piece) in input.pieces.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! `xhop down`: takes containers out again.
 
-use super::{execute, lock, need_privileges, watch};
+use super::rights::Rights;
+use super::{execute, lock, watch};
 use crate::container::{Name, Namespaces, find, interface_named};
 use crate::plan::{Chain, Ground, Member, chain, down, record};
 use crate::sys::tracing;
@@ -29,7 +30,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::JOIN.take()?;
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let members = record::all()?;

@@ -10,6 +10,7 @@ use xhop_asm::programs::Shipped;
 use xhop_asm::{ByteOrder, Hook, MapShape, Program};
 
 use super::input::{self, Piece};
+use super::rights::Rights;
 use super::{names, print_json, put};
 use crate::error::printable;
 use crate::{Error, Result};
@@ -119,6 +120,7 @@ struct Broken {
 
 /// Runs the command. That there are findings is an error.
 pub fn run(args: Args) -> Result<()> {
+    Rights::READ.take()?;
     let entries = match args.what.to_str().and_then(Shipped::named) {
         // Who says what is in the file means a file.
         Some(shipped) if !args.input.is_made() && args.hook.is_none() => {

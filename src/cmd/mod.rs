@@ -11,6 +11,7 @@ mod input;
 pub mod lint;
 mod load;
 pub mod programs;
+pub mod rights;
 mod scene;
 pub mod show;
 pub mod status;
@@ -29,16 +30,8 @@ use xhop_asm::programs::Shipped;
 
 use crate::plan::segment::RUN;
 use crate::plan::{Ground, Plan, carry_out};
-use crate::sys::{bpffs, caps};
+use crate::sys::bpffs;
 use crate::{Error, Result};
-
-/// Refuses early what the kernel would refuse later, with the names of what is missing.
-fn need_privileges() -> Result<()> {
-    match caps::missing()?.as_slice() {
-        [] => Ok(()),
-        missing => Err(Error::Privileges { missing: missing.join(", ") }),
-    }
-}
 
 /// Keeps other commands waiting until this one is through; those that only read do not wait for each
 /// other, and change nothing: for them there is no lock (`None`) where nothing was ever joined.

@@ -5,6 +5,7 @@ use xhop_asm::programs::Shipped;
 use xhop_asm::tag::{MapRefs, TagKind, sha256, tag};
 use xhop_asm::{ByteOrder, Program};
 
+use super::rights::Rights;
 use super::{print_json, put};
 use crate::table::{Align, Table};
 use crate::{Error, Result};
@@ -66,6 +67,7 @@ struct HelperEntry {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    Rights::PRINT.take()?;
     let programs = Shipped::ALL.into_iter().map(entry).collect::<Result<Vec<_>>>()?;
     if args.json {
         return print_json(&Answer { version: 1, programs });

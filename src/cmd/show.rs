@@ -7,6 +7,7 @@ use xhop_asm::elf::object;
 use xhop_asm::listing::{View, c, dot, listing};
 use xhop_asm::programs::Shipped;
 
+use super::rights::Rights;
 use super::{program, put};
 use crate::{Error, Result};
 
@@ -45,6 +46,7 @@ enum Format {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    Rights::PRINT.take()?;
     let shipped = args.program;
     let program = shipped.program().map_err(Error::Assemble)?;
     let view = View::new(&program, args.kernel);

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-use super::{execute, lock, need_privileges};
+use super::rights::Rights;
+use super::{execute, lock};
 use crate::container::{Container, Name, Namespaces, behind, bridge_named, find, ports};
 use crate::plan::way::{Asked, Attach, ChecksumWay};
 use crate::plan::{Ground, Plan, Wishes, carry_out, handful, not_ready, record, rules, up};
@@ -99,7 +100,7 @@ impl Default for Join {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::JOIN.take()?;
     let _lock = lock(args.dry_run)?;
     let namespaces = Namespaces::find()?;
     let mut plan = match &args.bridge {

@@ -184,7 +184,7 @@ pub fn bridge_named(name: &str, namespaces: &Namespaces) -> Result<Interface> {
     let found = found.filter(|link| link.kind.as_deref() == Some("bridge"));
     found
         .map(|link| interface(&own, &link))
-        .ok_or_else(|| Error::NoSuchBridge { name: name.into() })
+        .ok_or_else(|| Error::NoSuchBridge { name: name.escape_debug().to_string() })
 }
 
 /// The host sides of veths that are ports of this bridge of the caller's own namespace.

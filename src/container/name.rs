@@ -124,6 +124,16 @@ mod tests {
             "a b",
             "a\n",
             "docker:a?b",
+            ".",
+            "..",
+            "/",
+            "netns:.",
+            "a/../b",
+            "netns:a\0b",
+            "veth:a\x1b[2J",
+            "docker:a\x7f",
+            "a\u{202e}b",
+            "docker:%2e%2e",
         ] {
             let error = parse(bad).expect_err(bad);
             assert!(matches!(error, Error::BadName { .. }), "{bad}: {error}");

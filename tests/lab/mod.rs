@@ -15,11 +15,13 @@ mod counters;
 mod docker;
 mod engines;
 mod foreign;
+mod hurry;
 pub mod raw;
 mod rules;
 mod skip;
 mod snapshot;
 mod space;
+mod step;
 mod topology;
 mod traffic;
 mod xhop;
@@ -32,6 +34,7 @@ pub use command::{Output, Running, XHOP};
 pub use counters::{Counters, LinkStats};
 pub use docker::{Docker, TOOLS as DOCKER_TOOLS};
 pub use engines::{Guest, LXC_TOOLS, NSPAWN_TOOLS, PODMAN_TOOLS};
+pub use hurry::Hurry;
 pub use raw::load_xdp;
 pub use rules::{Rule, TOOLS as RULE_TOOLS};
 pub use skip::not_tried;
@@ -119,6 +122,11 @@ fn run(by: Option<&'static str>, body: impl FnOnce(&Lab)) -> Result<(), String> 
     }
     cleared.expect("a cleared laboratory");
     Ok(())
+}
+
+/// Whether tests are to try all that they can, as in CI.
+pub fn thorough() -> bool {
+    std::env::var_os("XHOP_THOROUGH").is_some()
 }
 
 /// Polls `holds` until it is true.

@@ -7,8 +7,9 @@ use std::path::Path;
 /// What every laboratory uses.
 const TOOLS: &[&str] = &["ip", "tc", "ethtool", "bpftool", "ping"];
 
-/// linux/capability.h: CAP_NET_ADMIN and CAP_SYS_ADMIN.
-const CAPABILITIES: &[(&str, u32)] = &[("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21)];
+/// linux/capability.h
+const CAPABILITIES: &[(&str, u32)] =
+    &[("CAP_NET_ADMIN", 12), ("CAP_SYS_ADMIN", 21), ("CAP_SYS_PTRACE", 19)];
 
 /// Why a test that needs `tools` can't run here, with the remedy; `None` if it can.
 pub fn reason(tools: &[&str]) -> Option<String> {

@@ -15,11 +15,14 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+#![deny(unsafe_code)]
+
 mod buffer;
 mod compute;
 mod error;
 mod helpers;
 mod map;
+#[allow(unsafe_code)]
 mod memory;
 mod state;
 mod step;

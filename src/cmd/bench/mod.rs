@@ -17,7 +17,8 @@ use self::pair::Pair;
 use self::report::Results;
 use self::statistics::percent;
 use self::ways::{WAYS, order};
-use super::{lock, need_privileges};
+use super::lock;
+use super::rights::Rights;
 use crate::container::Name;
 use crate::sys::cpu::Times;
 use crate::sys::signal;
@@ -102,16 +103,19 @@ fn seconds(text: &str) -> std::result::Result<Duration, &'static str> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
     if args.frames {
+        Rights::FRAMES.take()?;
         return frames::run(args.rounds.unwrap_or(FRAMES_ROUNDS), args.json);
     }
     if args.scale {
+        Rights::BENCH.take()?;
         return scale::run(args.rounds.unwrap_or(SCALE_ROUNDS), args.containers, args.json);
     }
     let (Some(from), Some(to)) = (args.from, args.to) else {
+        Rights::CHECKSUM.take()?;
         return checksum::run(args.rounds.unwrap_or(CHECKSUM_ROUNDS), args.json);
     };
+    Rights::BENCH.take()?;
     // Until all is over: who changed anything meanwhile would change what is measured.
     let lock = lock(false)?;
     let pair = Pair::find([from, to], args.force)?;

@@ -6,8 +6,9 @@ mod traffic;
 use std::time::Duration;
 
 use self::stage::{CLIENT, SERVER, Stage};
+use super::rights::Rights;
 use super::up::{Join, join};
-use super::{need_privileges, say, status};
+use super::{say, status};
 use crate::Result;
 use crate::plan::way::{Asked, ChecksumWay};
 use crate::table::{Align, Table, ratio};
@@ -35,7 +36,7 @@ const PINGS: u16 = 3;
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::DEMO.take()?;
     let stage = Stage::set()?;
     say(format_args!(
         "Two containers on a bridge, in namespaces of this demo's own:\n\n\

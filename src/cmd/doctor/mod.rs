@@ -25,7 +25,8 @@ use self::diagnose::{Seen, Way, diagnose};
 use self::kernel::Kernel;
 use self::probe::{Probe, Route};
 use self::side::Side;
-use super::{lock, need_privileges, print_json};
+use super::rights::Rights;
+use super::{lock, print_json};
 use crate::container::{Name, Namespaces};
 use crate::plan::record;
 use crate::sys::netns::Netns;
@@ -71,11 +72,14 @@ pub fn run(args: Args) -> Result<()> {
     let _signals = PutOff::begin()?;
     let seen = match args.containers.as_slice() {
         [a, b] => {
-            need_privileges()?;
+            Rights::DOCTOR.take()?;
             Some(look(a, b)?)
         }
-        // Who may not try learns that.
-        _ => None,
+        _ => {
+            // Who may not try learns that.
+            Rights::KERNEL.take()?;
+            None
+        }
     };
     let kernel = kernel::try_all();
     let findings = diagnose(&kernel, seen.as_ref());

@@ -8,7 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 use xhop_asm::blocks::count::{VERDICTS, Verdict, value};
 
-use super::{lock, need_privileges, print_json, say, unread};
+use super::rights::Rights;
+use super::{lock, print_json, say, unread};
 use crate::Result;
 use crate::container::Namespaces;
 use crate::plan::chain::attached_inside;
@@ -33,7 +34,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::STATUS.take()?;
     loop {
         let (reports, chains, warnings) = collect_all()?;
         if args.watch && !args.json && std::io::stdout().is_terminal() {

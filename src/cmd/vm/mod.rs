@@ -14,6 +14,7 @@ use xhop_vm::pcap::{Capture, Frame};
 use xhop_vm::wire::{Mac, Wire};
 use xhop_vm::{Outcome, Vm};
 
+use super::rights::Rights;
 use super::{program, unread};
 use crate::container;
 use crate::{Error, Result};
@@ -74,6 +75,7 @@ fn container(text: &str) -> std::result::Result<Container, String> {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
+    Rights::VM.take()?;
     if let Some(out) = &args.out {
         capture::check_out(out, &args.pcap)?;
     }

@@ -15,8 +15,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use self::names::Names;
 use self::round::Watch;
 use self::tell::Teller;
+use super::rights::Rights;
+use super::unread;
 use super::up::Join;
-use super::{need_privileges, unread};
 use crate::plan::segment::{RUN, WATCH};
 use crate::sys::bpffs;
 use crate::sys::netlink::{Change, Monitor};
@@ -44,7 +45,7 @@ pub struct Args {
 
 /// Runs the command.
 pub fn run(args: Args) -> Result<()> {
-    need_privileges()?;
+    Rights::WATCH.take()?;
     let put_off = PutOff::begin()?;
     let ended = put_off.descriptor()?;
     let supervisor = Supervisor::find()?;
