@@ -43,6 +43,8 @@ pub struct Outcome {
     pub csum_level: u32,
     /// Its mark and its priority; an `xdp_md` has none.
     pub notes: [u32; 2],
+    /// Each record that it told whoever reads its ring.
+    pub told: Vec<Vec<u8>>,
 }
 
 impl Outcome {
@@ -150,6 +152,7 @@ impl Vm {
             pkt_type: state.pkt_type.get(),
             csum_level: state.csum_level.get(),
             notes: state.left_notes(),
+            told: state.told.borrow().clone(),
         }
     }
 
