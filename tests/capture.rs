@@ -189,7 +189,7 @@ fn nothing_is_lost_when_it_begins_and_ends() {
             let ids = thread::scope(|scope| {
                 let stream = scope.spawn(|| lab.stream("b", "a", &pair.a.v4, &stop, &progress));
                 let mut ids = Vec::new();
-                for _ in 0..10 {
+                for _ in 0..4 {
                     let capture = capture(lab, &["a", "b"]);
                     let at = progress.load(Ordering::Relaxed);
                     ids.push(lab.programs_on(lab::HOST, "veth-a"));
