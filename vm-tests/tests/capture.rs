@@ -32,7 +32,7 @@ fn packets() -> Vec<Vec<u8>> {
     let (spoofed, to_nobody) = (tcp().from(C), udp().to(STRANGER));
     let all = [tcp(), tcp6(), udp(), udp6(), icmp(), sctp(), spoofed, to_nobody];
     let mut all: Vec<Vec<u8>> = all.iter().map(Packet::bytes).collect();
-    all.extend([arp(), vec![0xff; 20], udp().payload(&[7; 1400]).bytes()]);
+    all.extend([arp(), vec![0xff; 20], udp().payload([7; 1400]).bytes()]);
     all
 }
 
@@ -83,7 +83,7 @@ fn the_same_becomes_of_each_packet_and_it_is_told() {
 
 #[test]
 fn no_more_of_a_packet_is_told_than_is_asked_for() {
-    let long = udp().payload(&[7; 100]).bytes();
+    let long = udp().payload([7; 100]).bytes();
     for shipped in PLAIN {
         for snaplen in [1, 14, 64, long.len() as u32 - 1, long.len() as u32, SNAPLEN_MAX] {
             let outcome = told(shipped, snaplen).vm.run(&long, A_VETH).expect("runs");
