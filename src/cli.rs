@@ -61,6 +61,13 @@ pub enum Command {
     /// Each feature is tried, and "no" is told from "could not tell". Of each probe it is said how far it got, and
     /// of what is wrong the cause and what to do. Nothing is changed. Exit code 0 only if all is well.
     Doctor(cmd::doctor::Args),
+    /// Capture what comes by the programs of joined containers, with what becomes of each packet.
+    ///
+    /// On the bridge what hops is not seen. It is captured where it leaves a container: what the containers send; of one
+    /// alone also what others send to it. A line a packet, or a pcapng file, in which the verdict is a comment.
+    /// While it runs, their programs are those with `+capture`; no packet is lost by the change, and what the
+    /// capture could not take is counted.
+    Capture(cmd::capture::Args),
     /// Show the whole experiment on two throw-away containers.
     ///
     /// Makes two network namespaces on a bridge, joins them in each way, and shows what each does. All of it
@@ -106,6 +113,7 @@ impl Command {
             Self::Status(args) => cmd::status::run(args),
             Self::Audit(args) => cmd::audit::run(args),
             Self::Doctor(args) => cmd::doctor::run(args),
+            Self::Capture(args) => cmd::capture::run(args),
             Self::Demo(args) => cmd::demo::run(args),
             Self::Bench(args) => cmd::bench::run(args),
             Self::Programs(args) => cmd::programs::run(args),

@@ -58,6 +58,34 @@ pub enum Error {
         /// How many are.
         most: usize,
     },
+    /// Somebody captures the container already.
+    #[error("{name}: another `xhop capture` reads what it sends: end that one first")]
+    CapturedAlready {
+        /// The container.
+        name: String,
+    },
+    /// A container whose program is not where it was put.
+    #[error(
+        "{name}: its program is not attached: `xhop status` says why, `xhop up {name}` joins it again"
+    )]
+    NotUp {
+        /// The container.
+        name: String,
+    },
+    /// Frames of XDP can't be captured on this kernel.
+    #[error(
+        "{name}: it is joined by XDP, whose frames can be captured from kernel 5.18 on: join it with --datapath tc"
+    )]
+    NoCapture {
+        /// The container.
+        name: String,
+    },
+    /// There is no program that tells of packets in the place of this one.
+    #[error("program {program} tells of no packets: capture a container that is joined")]
+    NotCaptured {
+        /// Its name.
+        program: &'static str,
+    },
     /// A netlink reply can't be read.
     #[error("{call} on {on}: the kernel's reply is malformed: report it with `uname -r`")]
     Reply {

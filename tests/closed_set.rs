@@ -118,6 +118,10 @@ fn what_is_loaded_is_listed() {
                 let loaded = loaded_by(lab, xhop, &args);
                 assert!(loaded.len() >= 2, "{args:?}: {} loads", loaded.len());
                 loads.extend(loaded);
+                if attach == "link" && xhop == new {
+                    let _ping = lab.spawn_in("a", &["ping", "-n", "-i0.05", "10.9.0.3"]);
+                    loads.extend(loaded_by(lab, new, &["capture", "a", "b", "--count", "1"]));
+                }
                 lab.xhop(&["down", "--all"]).ok();
             }
         }

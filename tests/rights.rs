@@ -45,6 +45,7 @@ fn commands(rights: Rights) -> &'static [&'static [&'static str]] {
         Rights::AUDIT => &[&["audit"]],
         Rights::DOCTOR => &[&["doctor", "a", "b"]],
         Rights::KERNEL => &[&["doctor"]],
+        Rights::CAPTURE => &[&["capture", "a", "b", "--count", "1"]],
         Rights::DEMO => &[&["demo"]],
         Rights::BENCH => &[
             &["bench", "a", "b", "--rounds", "1", "--seconds", "0.05"],
@@ -133,6 +134,9 @@ fn what_is_listed_is_enough() {
         ] {
             with(Rights::JOIN, up);
             with(Rights::STATUS, &["status"]);
+            let ping = lab.spawn_in("a", &["ping", "-n", "-i0.05", "10.9.0.3"]);
+            with(Rights::CAPTURE, &["capture", &pid, "b", "--count", "1"]);
+            drop(ping);
             with(Rights::AUDIT, &["audit"]);
             with(Rights::DOCTOR, &["doctor", &pid, "b"]);
             with(Rights::JOIN, &["down", "--all"]);

@@ -11,22 +11,25 @@ use lab::raw::{Raw, load};
 use lab::{HOST, lab, load_xdp};
 use nix::errno::Errno;
 use serde_json::Value;
-use xhop::sys::bpf::{Context, Map, Prog, SkBuff, TestRun, XdpMd};
+use xhop::Error;
+use xhop::sys::bpf::{Context, Map, Prog, Ring, SkBuff, TestRun, XdpMd, possible_cpus};
 use xhop::sys::kernel;
 use xhop_asm::blocks::count::{VERDICTS, Verdict};
-use xhop_asm::blocks::{Family, chain, count, endpoint};
+use xhop_asm::blocks::{Family, capture, chain, count, endpoint};
 use xhop_asm::insn::{BPF_PSEUDO_MAP_FD, BPF_PSEUDO_MAP_IDX, SLOT};
 use xhop_asm::programs::{Checksum, Method, Shipped, forward};
 use xhop_asm::tag::{self, MapRefs, TagKind};
 use xhop_asm::{
-    Assembler, ByteOrder, Helper, Hook, Insn, Pointer, Program, R0, R1, R2, R3, R4, R5, R6, R7, tc,
-    xdp, xdp::xdp_md,
+    Assembler, ByteOrder, Helper, Hook, Insn, MapDecl, Pointer, Program, R0, R1, R2, R3, R4, R5,
+    R6, R7, tc, xdp, xdp::xdp_md,
 };
 use xhop_vm::Vm;
 use xhop_vm::packet::{A, B, Case, Host, catalogue, host};
 
 /// The loopback, by which the kernel lets a test packet come in.
 const INGRESS: u32 = 1;
+/// The most bytes of a packet that are told: fewer than some have.
+const SNAPLEN: u32 = 1000;
 /// The other container's host side.
 const PORT: &str = "veth-b";
 
@@ -77,6 +80,8 @@ struct Both {
     kernel_maps: Vec<Map>,
     vm: Vm,
     program: Program,
+    /// Of a program that tells of packets.
+    ring: Option<Ring>,
 }
 
 impl Both {
@@ -93,14 +98,26 @@ impl Both {
             kernel_maps[index].update(&key, &value).expect("an entry");
             vm.map(name).expect("declared").insert(&key, &value).expect("an entry");
         }
-        Self { prog, kernel_maps, vm, program }
+        let mut both = Self { prog, kernel_maps, vm, program, ring: None };
+        if let Some(tally) = both.place(&capture::tally()) {
+            let mut value = [0; capture::tally::SIZE];
+            let snaplen = capture::tally::SNAPLEN as usize;
+            value[snaplen..].copy_from_slice(&u64::from(SNAPLEN).to_ne_bytes());
+            let all = value.repeat(possible_cpus().expect("CPUs"));
+            both.kernel_maps[tally].update(&[0; 4], &all).expect("a tally");
+            both.vm.maps()[tally].insert([0; 4], value).expect("a tally");
+            let ring = both.place(&capture::ring()).expect("a ring");
+            let ring = Map::by_id(both.kernel_maps[ring].info().id).expect("opens");
+            both.ring = Some(Ring::open(ring).expect("is mapped"));
+        }
+        both
     }
 
     /// Runs a frame in both; gives the verdict, or `None` if the kernel has no skb for it or does not sum so much.
     /// What the kernel knows of an skb beside its bytes is not
     /// compared, since a test run does not give it back: `pkt_type`, which it sets from the Ethernet
     /// address (`eth_type_trans`), and the checksum's state.
-    fn run(&self, case: &Case) -> Option<u32> {
+    fn run(&mut self, case: &Case) -> Option<u32> {
         let len = u32::try_from(case.frame.len()).expect("a frame");
         let ctx = match self.program.hook() {
             Hook::Tc => Context::Tc(SkBuff::of(INGRESS)),
@@ -129,6 +146,17 @@ impl Both {
         }
         assert_eq!(u64::from(kernel.retval), vm.verdict, "{name}, {}: {vm:?}", case.name);
         assert_eq!(kernel.data_out, vm.packet, "{name}, {}", case.name);
+        if let Some(ring) = &mut self.ring {
+            let mut told = Vec::new();
+            ring.drain(&mut |record| told.push(record));
+            // But for the time.
+            let rest = |records: &[Vec<u8>]| -> Vec<Vec<u8>> {
+                let from = capture::record::VERDICT as usize;
+                records.iter().map(|record| record[from..].to_vec()).collect()
+            };
+            assert_eq!(told.len(), 1, "{name}, {}", case.name);
+            assert_eq!(rest(&told), rest(&vm.told), "{name}, {}", case.name);
+        }
         Some(kernel.retval)
     }
 
@@ -154,10 +182,15 @@ impl Both {
         self.program.hook() == Hook::Tc && frame.len() < needs
     }
 
+    /// Where in the program's list a map is.
+    fn place(&self, decl: &MapDecl) -> Option<usize> {
+        self.program.maps().iter().position(|map| map == decl)
+    }
+
     /// The counters, which must be the same in both: packets by verdict.
     fn counters(&self) -> Option<[u64; 4]> {
         let decl = count::stats();
-        let index = self.program.maps().iter().position(|map| *map == decl)?;
+        let index = self.place(&decl)?;
         Some(VERDICTS.map(|verdict| {
             let key = (verdict as u32).to_ne_bytes();
             let cpus = self.kernel_maps[index].lookup_percpu(&key).expect("a lookup");
@@ -178,15 +211,22 @@ fn load_shipped(shipped: Shipped) -> (xhop::Result<Prog>, Vec<Map>) {
     (Prog::load(shipped, &refs), maps)
 }
 
-/// Those that this kernel has to take: before 5.18 there are no frags, and it refuses who wants them.
+/// Those that this kernel has to take: before 5.18 XDP has no frags and gives no frame away, and it refuses who
+/// wants that.
 fn loadable() -> Vec<Shipped> {
-    let frags = release() >= (5, 18);
+    let new = release() >= (5, 18);
     let (wanted, refused): (Vec<_>, Vec<_>) = Shipped::ALL.into_iter().partition(|shipped| {
-        frags || shipped.program().expect("assembles").hook() != Hook::XdpFrags
+        let program = shipped.program().expect("assembles");
+        let gives = program.helpers().contains(&Helper::XDP_LOAD_BYTES);
+        new || program.hook() != Hook::XdpFrags && !gives
     });
     for shipped in refused {
-        let error = load_shipped(shipped).0.expect_err("no frags");
-        assert_eq!(error.errno(), Some(Errno::EINVAL), "{}: {error}", shipped.name());
+        let error = load_shipped(shipped).0.expect_err("neither");
+        let errno = match error {
+            Error::Verifier { errno, .. } => Some(errno),
+            ref other => other.errno(),
+        };
+        assert_eq!(errno, Some(Errno::EINVAL), "{}: {error}", shipped.name());
     }
     wanted
 }
@@ -238,7 +278,7 @@ fn the_whole_catalogue() {
                 if mapless && situation.name != situations[0].name {
                     continue;
                 }
-                let both = Both::new(shipped, situation);
+                let mut both = Both::new(shipped, situation);
                 let verdicts: Vec<u32> = cases.iter().filter_map(|case| both.run(case)).collect();
                 match shipped {
                     Shipped::Measure(_) => continue, // Its verdict is a checksum.
@@ -369,14 +409,14 @@ fn random_and_mutated_packets() {
             endpoints: &[(A, INGRESS), (B, port)],
             ports: &[INGRESS, port],
         };
-        let all: Vec<Both> =
+        let mut all: Vec<Both> =
             loadable().into_iter().map(|shipped| Both::new(shipped, joined)).collect();
         let cases = catalogue();
         let mut dice = Dice::new(0);
         for number in 0..PACKETS {
             let frame = mutated(&cases, &mut dice);
             let case = Case { name: format!("packet {number}: {frame:02x?}"), frame };
-            for both in &all {
+            for both in &mut all {
                 both.run(&case);
             }
         }

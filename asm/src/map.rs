@@ -11,6 +11,8 @@ pub enum MapKind {
     PercpuArray = 6,
     /// `BPF_MAP_TYPE_DEVMAP_HASH`
     DevmapHash = 25,
+    /// `BPF_MAP_TYPE_RINGBUF`: no keys; `max_entries` is its bytes.
+    Ringbuf = 27,
 }
 
 impl MapKind {
@@ -20,6 +22,7 @@ impl MapKind {
             Self::Hash => "hash",
             Self::PercpuArray => "percpu_array",
             Self::DevmapHash => "devmap_hash",
+            Self::Ringbuf => "ringbuf",
         }
     }
 }

@@ -22,6 +22,9 @@ _xhop() {
             xhop,bench)
                 cmd="xhop__subcmd__bench"
                 ;;
+            xhop,capture)
+                cmd="xhop__subcmd__capture"
+                ;;
             xhop,chain)
                 cmd="xhop__subcmd__chain"
                 ;;
@@ -66,6 +69,9 @@ _xhop() {
                 ;;
             xhop__subcmd__help,bench)
                 cmd="xhop__subcmd__help__subcmd__bench"
+                ;;
+            xhop__subcmd__help,capture)
+                cmd="xhop__subcmd__help__subcmd__capture"
                 ;;
             xhop__subcmd__help,chain)
                 cmd="xhop__subcmd__help__subcmd__chain"
@@ -113,7 +119,7 @@ _xhop() {
 
     case "${cmd}" in
         xhop)
-            opts="-h -V --help --version up down chain watch status audit doctor demo bench programs show disasm lint vm help"
+            opts="-h -V --help --version up down chain watch status audit doctor capture demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -156,6 +162,32 @@ _xhop() {
                     return 0
                     ;;
                 --seconds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__capture)
+            opts="-h --out --count --snaplen --json --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --count)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --snaplen)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -257,7 +289,7 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help)
-            opts="up down chain watch status audit doctor demo bench programs show disasm lint vm help"
+            opts="up down chain watch status audit doctor capture demo bench programs show disasm lint vm help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -285,6 +317,20 @@ _xhop() {
             return 0
             ;;
         xhop__subcmd__help__subcmd__bench)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        xhop__subcmd__help__subcmd__capture)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

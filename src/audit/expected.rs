@@ -43,6 +43,10 @@ impl Expected {
             Ok(Self { program, shipped, at: at.clone(), spot, attach: member.attach, pin, maps })
         };
         let (program, spot) = member.on_host();
+        let program = match pins.captured() {
+            true => program.captured().unwrap_or(program),
+            false => program,
+        };
         let mut all = vec![one(program, &member.host, spot, pins.forward())?];
         for program in member.inside_programs() {
             all.push(one(program, &member.inside, inside_spot(program), pins.inside(program))?);
@@ -68,7 +72,11 @@ impl Expected {
 pub fn map_pins(records: Records) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for member in records.members {
-        all.push(MemberPins::of(&member.segment, &member.host).stats());
+        let pins = MemberPins::of(&member.segment, &member.host);
+        all.push(pins.stats());
+        if pins.captured() {
+            all.extend(pins.capture().map(|(_, pin)| pin));
+        }
         all.extend(Segment::maps().map(|decl| member.segment.pins().join(decl.name)));
     }
     for chain in records.chains {

@@ -26,7 +26,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::container::Interface;
 use crate::plan::member::Member;
-use crate::plan::{Action, Chain, Ground, altered, chain, jumbo};
+use crate::plan::{Action, Chain, Fact, Ground, MemberPins, altered, chain, jumbo};
 use crate::sys::bpf::Prog;
 pub use expected::Expected;
 pub use finding::{Finding, Verdict};
@@ -122,6 +122,9 @@ pub fn audit(records: Records, ground: Ground) -> Result<Report> {
         for expected in Expected::of(member)? {
             sections.push(one_program(&expected, ground, &world, &mut known)?);
         }
+        if let Some(on_host) = sections.first_mut() {
+            on_host.findings.extend(capture(member)?);
+        }
         let (name, bridge) = (member.name.clone(), member.segment.bridge.clone());
         reports.push(MemberReport { name, bridge, sections });
     }
@@ -158,8 +161,25 @@ pub fn audit(records: Records, ground: Ground) -> Result<Report> {
     Ok(report)
 }
 
+/// Whether somebody captures, and reads it.
+fn capture(member: &Member) -> Result<Option<Finding>> {
+    let pins = MemberPins::of(&member.segment, &member.host);
+    Ok(match (pins.captured(), pins.captured_for_nobody()?) {
+        (false, _) => None,
+        (true, false) => Some(Finding::ok("capture", "`xhop capture` reads what it tells")),
+        (true, true) => Some(Finding::deviates(
+            "capture",
+            "nobody reads what it tells",
+            "a capture was ended before it could put the program back that tells nothing",
+            "run `xhop up` for this container again",
+        )),
+    })
+}
+
 /// What was set around the programs.
 fn settings(altered: &[Action], by: &str, again: &'static str) -> Vec<Finding> {
+    // Which program there is, is no setting, and is looked at by itself.
+    let altered = altered.iter().filter(|action| !matches!(action.fact, Fact::Forward { .. }));
     let deviates = |action: &Action| {
         Finding::deviates(
             "settings",
@@ -168,11 +188,7 @@ fn settings(altered: &[Action], by: &str, again: &'static str) -> Vec<Finding> {
             again,
         )
     };
-    Finding::or_ok(
-        altered.iter().map(deviates).collect(),
-        "settings",
-        format!("as {by} has set them"),
-    )
+    Finding::or_ok(altered.map(deviates).collect(), "settings", format!("as {by} has set them"))
 }
 
 fn on_host(

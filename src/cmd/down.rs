@@ -70,7 +70,12 @@ fn is_of(chain: &Chain, nic: &str, namespaces: &Namespaces) -> bool {
     }
 }
 
-fn named(names: &[Name], members: &[Member], namespaces: &Namespaces) -> Result<Vec<Member>> {
+/// The members of these names.
+pub(super) fn named(
+    names: &[Name],
+    members: &[Member],
+    namespaces: &Namespaces,
+) -> Result<Vec<Member>> {
     let mut leaving: Vec<Member> = Vec::new();
     for name in names {
         let found = match by_record(name, members).as_slice() {

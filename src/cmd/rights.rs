@@ -44,6 +44,11 @@ impl Rights {
     /// Of `doctor` without: it tells what it may not try.
     pub const KERNEL: Self =
         Self { takes: &[NetAdmin, SysAdmin], ..Self::needing("`doctor`", &[]).loading() };
+    /// Of `capture`, which writes a file that is named.
+    pub const CAPTURE: Self = Self {
+        takes: &[DacOverride],
+        ..Self::needing("`capture`", &[NetAdmin, SysAdmin, SysPtrace]).loading()
+    };
     /// Of `demo`.
     pub const DEMO: Self =
         Self::needing("`demo`", &[NetAdmin, SysAdmin, NetRaw, NetBindService]).loading();
@@ -65,13 +70,14 @@ impl Rights {
     pub const PRINT: Self = Self::needing("`programs`, `show`", &[]);
 
     /// All.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::JOIN,
         Self::WATCH,
         Self::STATUS,
         Self::AUDIT,
         Self::DOCTOR,
         Self::KERNEL,
+        Self::CAPTURE,
         Self::DEMO,
         Self::BENCH,
         Self::FRAMES,

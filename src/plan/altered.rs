@@ -7,12 +7,12 @@ use super::fact::{Action, Fact, Sense};
 use super::ground::Ground;
 use super::jumbo::{self, Instead};
 use super::member::Member;
+use super::pins::MemberPins;
 use crate::Result;
 use crate::container::Mac;
 
-/// What `up` would set again: where a member's Ethernet address is another now, its sizes, features and routes, and
-/// its bridge's port. `members` are all
-/// there are.
+/// What `up` would set again: where a member's Ethernet address is another now, its sizes, features and routes, its
+/// bridge's port, and its program, if a capture that was killed has left another. `members` are all there are.
 pub fn altered(
     member: &Member,
     members: &[Member],
@@ -44,8 +44,13 @@ fn changes(
         };
         missing.extend(member.addresses.iter().map(sent));
     }
+    let left = MemberPins::of(&member.segment, &member.host).captured_for_nobody()?;
     for fact in member.facts() {
-        let setting = matches!(fact, Fact::Size { .. } | Fact::Feature { .. } | Fact::Guard { .. });
+        let setting = match fact {
+            Fact::Size { .. } | Fact::Feature { .. } | Fact::Guard { .. } => true,
+            Fact::Forward { .. } => left,
+            _ => false,
+        };
         if setting && !holds(&fact, ground)? {
             missing.push(fact);
         }

@@ -133,7 +133,7 @@ fn apply(action: &Action, ground: Ground) -> Result<Option<String>> {
     }
 }
 
-fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
+pub(super) fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
     let done = match fact {
         Fact::Inside { segment, host, at, program, attach } => {
             let pins = MemberPins::of(segment, host);
@@ -148,6 +148,10 @@ fn make(fact: &Fact, ground: Ground) -> Result<Option<String>> {
             let prog = load(*program, &pins)?;
             let attached = ground.attach(&prog, at, *spot, *attach, &pins.forward());
             attached.map_err(|error| explain(error, at, *spot))?;
+            if program.captured().is_some() {
+                // It was captured, perhaps, and is no more.
+                pins.remove_capture()?;
+            }
             return Ok(without_btf(&prog));
         }
         Fact::Guard { segment, mtu } => guard::make(ground, segment, *mtu),
@@ -210,6 +214,7 @@ fn undo(fact: &Fact, ground: Ground) -> Result<()> {
             let pins = MemberPins::of(segment, at);
             ground.detach(at, *spot, *attach, &pins.forward())?;
             pins.remove_stats()?;
+            pins.remove_capture()?;
             pins.remove_if_empty()
         }
         Fact::Remains { segment, at } => MemberPins::of(segment, at).remove(),

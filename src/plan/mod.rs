@@ -5,6 +5,7 @@
 
 mod altered;
 mod attach;
+pub mod capture;
 mod carry;
 pub mod chain;
 mod choose;

@@ -1,11 +1,13 @@
 //! Pins: what is in our folder of bpffs, opened with the type that it must have.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use xhop_asm::MapDecl;
-use xhop_asm::blocks::count;
+use xhop_asm::blocks::{capture, count};
 use xhop_asm::programs::Shipped;
 
 use super::segment::Segment;
@@ -38,6 +40,7 @@ impl MemberPins {
             remove(&pin)?;
         }
         self.remove_stats()?;
+        self.remove_capture()?;
         self.remove_if_empty()
     }
 
@@ -51,12 +54,55 @@ impl MemberPins {
         self.folder.join("stats")
     }
 
-    /// What a program of the member's uses for a map: its own counters, or one of the segment's.
+    /// What a program of the member's uses for a map: one of its own, or one of the segment's.
     pub fn map(&self, decl: &MapDecl) -> PathBuf {
-        match *decl == count::stats() {
-            true => self.stats(),
-            false => self.folder.with_file_name(decl.name),
+        let own = self.capture().into_iter().find(|(own, _)| own == decl);
+        match own {
+            Some((_, pin)) => pin,
+            None if *decl == count::stats() => self.stats(),
+            None => self.folder.with_file_name(decl.name),
         }
+    }
+
+    /// The maps of a capture, and where they are pinned. While the first is, there is one.
+    pub fn capture(&self) -> [(MapDecl, PathBuf); 3] {
+        [capture::tally(), capture::scratch(), capture::ring()].map(|decl| {
+            let pin = self.folder.join(decl.name);
+            (decl, pin)
+        })
+    }
+
+    /// Whether a capture's maps are pinned here: its program tells of each packet.
+    pub fn captured(&self) -> bool {
+        exists(&self.map(&capture::tally()))
+    }
+
+    /// Locks the member's folder for as long as somebody captures; `None` if somebody does.
+    pub fn lock(&self) -> Result<Option<Flock<File>>> {
+        self.lock_as(FlockArg::LockExclusiveNonblock)
+    }
+
+    /// Whether it is captured, and nobody reads: it is the process that has the lock, and the lock goes with it.
+    pub fn captured_for_nobody(&self) -> Result<bool> {
+        Ok(self.captured() && self.lock_as(FlockArg::LockSharedNonblock)?.is_some())
+    }
+
+    fn lock_as(&self, how: FlockArg) -> Result<Option<Flock<File>>> {
+        let folder = File::open(&self.folder).map_err(Error::io(&self.folder))?;
+        match Flock::lock(folder, how) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Ok(None),
+            Err((_, errno)) => Err(Error::io(&self.folder)(errno.into())),
+        }
+    }
+
+    /// Removes a capture's maps, if they are ours.
+    pub fn remove_capture(&self) -> Result<()> {
+        // What tells that there is one goes last.
+        for (decl, pin) in self.capture().into_iter().rev() {
+            remove_map(&pin, &decl)?;
+        }
+        Ok(())
     }
 
     /// The attachment of the program that forwards: a link, or the program where netlink attached it.

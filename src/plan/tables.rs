@@ -52,7 +52,8 @@ fn open(segment: &Segment, decl: &MapDecl) -> Result<Option<Map>> {
     pins::exists(&path).then(|| pins::open_map(&path, decl)).transpose()
 }
 
-/// Whether a member's program uses the maps that are pinned, not others that were pinned before.
+/// Whether a member's program uses the maps that are pinned, not others that were pinned before; also those of a
+/// capture, but none of one that nobody reads any more.
 pub fn uses_these(segment: &Segment, member: &MemberPins, prog: &Prog) -> Result<bool> {
     if !pins::exists(&member.stats()) {
         return Ok(false);
@@ -62,6 +63,14 @@ pub fn uses_these(segment: &Segment, member: &MemberPins, prog: &Prog) -> Result
         match open(segment, &decl)? {
             Some(map) => pinned.push(map.info().id),
             None => return Ok(false),
+        }
+    }
+    if member.captured_for_nobody()? {
+        return Ok(false);
+    }
+    if member.captured() {
+        for (decl, pin) in member.capture() {
+            pinned.push(pins::open_map(&pin, &decl)?.info().id);
         }
     }
     let used = prog.info()?.map_ids;

@@ -46,6 +46,13 @@ impl PutOff {
     }
 }
 
+impl PutOff {
+    /// What is pending never comes: it was the wish to end, and that is what is done.
+    pub fn heed(self) {
+        std::mem::forget(self);
+    }
+}
+
 /// Those of them that are not ignored.
 fn ending() -> libc::sigset_t {
     let mut set = empty();

@@ -13,6 +13,8 @@ use crate::state::State;
 /// What `rbpf` calls.
 pub(crate) type Function = fn(u64, u64, u64, u64, u64) -> u64;
 
+const EAGAIN: i64 = 11;
+const EFAULT: i64 = 14;
 const EINVAL: i64 = 22;
 const EACCES: i64 = 13;
 /// Flags of `bpf_redirect_map` that send a packet to several interfaces.
@@ -42,12 +44,17 @@ impl Drop for Entered {
 pub(crate) fn emulation(helper: Helper) -> Option<Function> {
     match helper.number() {
         1 => Some(map_lookup_elem),
+        5 => Some(ktime_get_ns),
+        26 => Some(skb_load_bytes),
         28 => Some(csum_diff),
         32 => Some(skb_change_type),
         51 => Some(redirect_map),
         65 => Some(xdp_adjust_tail),
+        130 => Some(ringbuf_output),
         135 => Some(csum_level),
         155 => Some(redirect_peer),
+        188 => Some(xdp_get_buff_len),
+        189 => Some(xdp_load_bytes),
         _ => None,
     }
 }
@@ -64,9 +71,24 @@ fn on_state(helper: Helper, work: impl FnOnce(&State) -> Result<u64, String>) ->
 }
 
 /// The map that an argument names: `rbpf` loads the bare index.
-fn map_of(state: &State, map: u64) -> Result<&Map, String> {
+fn map_of<'s>(state: &'s State, arg: &str, map: u64) -> Result<&'s Map, String> {
     let found = usize::try_from(map).ok().and_then(|index| state.maps.get(index));
-    found.ok_or_else(|| format!("r1 is {map:#x}, not a map: load it with load_map"))
+    found.ok_or_else(|| format!("{arg} is {map:#x}, not a map: load it with load_map"))
+}
+
+/// The same, which must be of this kind.
+fn map_of_kind<'s>(
+    state: &'s State,
+    arg: &str,
+    map: u64,
+    kind: MapKind,
+) -> Result<&'s Map, String> {
+    let map = map_of(state, arg, map)?;
+    let (name, found) = (map.decl().name, map.decl().kind);
+    match found == kind {
+        true => Ok(map),
+        false => Err(format!("`{name}` is a {}: it takes a {}", found.name(), kind.name())),
+    }
 }
 
 fn read(state: &State, arg: &str, addr: u64, len: usize) -> Result<Vec<u8>, String> {
@@ -77,7 +99,7 @@ fn read(state: &State, arg: &str, addr: u64, len: usize) -> Result<Vec<u8>, Stri
 
 fn map_lookup_elem(map: u64, key: u64, _: u64, _: u64, _: u64) -> u64 {
     on_state(Helper::MAP_LOOKUP_ELEM, |state| {
-        let map = map_of(state, map)?;
+        let map = map_of(state, "r1", map)?;
         let key = read(state, "r2", key, map.decl().key_size as usize)?;
         Ok(map.lookup(&key).map_or(0, |value| value.start))
     })
@@ -125,18 +147,73 @@ fn from32to16(sum: u32) -> u16 {
     (add_with_carry(sum, sum.rotate_left(16)) >> 16) as u16
 }
 
+/// Time stands still: each run is as the one before.
+fn ktime_get_ns(_: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    1_000_000_000
+}
+
+fn skb_load_bytes(ctx: u64, offset: u64, to: u64, len: u64, _: u64) -> u64 {
+    on_state(Helper::SKB_LOAD_BYTES, |state| load_bytes(state, ctx, offset, to, len, EFAULT))
+}
+
+fn xdp_load_bytes(ctx: u64, offset: u64, to: u64, len: u64, _: u64) -> u64 {
+    on_state(Helper::XDP_LOAD_BYTES, |state| load_bytes(state, ctx, offset, to, len, EINVAL))
+}
+
+/// Copies into a map's value; `beyond` is the error where the packet has fewer bytes.
+fn load_bytes(
+    state: &State,
+    ctx: u64,
+    offset: u64,
+    to: u64,
+    len: u64,
+    beyond: i64,
+) -> Result<u64, String> {
+    is_context(state, ctx)?;
+    let (offset, len) = (offset as u32 as usize, len as u32 as usize);
+    let packet = memory::copy(state.packet.cells());
+    let Some(bytes) = packet.get(offset..).and_then(|rest| rest.get(..len)) else {
+        return Ok(-beyond as u64);
+    };
+    let mut copy = |cells: &[std::cell::Cell<u8>]| memory::fill(cells, bytes);
+    match state.maps.iter().any(|map| map.access(to, len, &mut copy)) {
+        true => Ok(0),
+        false => Err(format!("r3 is {to:#x}, where no value of a map has {len} bytes")),
+    }
+}
+
+/// With room for so many bytes as the ring has, in each run.
+fn ringbuf_output(map: u64, data: u64, size: u64, flags: u64, _: u64) -> u64 {
+    const HEADER: usize = 8;
+    on_state(Helper::RINGBUF_OUTPUT, |state| {
+        let map = map_of_kind(state, "r1", map, MapKind::Ringbuf)?;
+        if flags != 0 {
+            return Err(format!("flags {flags:#x} are not emulated"));
+        }
+        let record = read(state, "r2", data, size as usize)?;
+        let mut told = state.told.borrow_mut();
+        let taken = |record: &Vec<u8>| record.len().next_multiple_of(8) + HEADER;
+        let room = map.decl().max_entries as usize;
+        if told.iter().map(taken).sum::<usize>() + taken(&record) > room {
+            return Ok(-EAGAIN as u64);
+        }
+        told.push(record);
+        Ok(0)
+    })
+}
+
+fn xdp_get_buff_len(ctx: u64, _: u64, _: u64, _: u64, _: u64) -> u64 {
+    on_state(Helper::XDP_GET_BUFF_LEN, |state| {
+        is_context(state, ctx)?;
+        Ok(state.packet.cells().len() as u64)
+    })
+}
+
 /// `__bpf_xdp_redirect_map`, include/linux/filter.h
 fn redirect_map(map: u64, key: u64, flags: u64, _: u64, _: u64) -> u64 {
     const ACTION_MASK: u64 = 3;
     on_state(Helper::REDIRECT_MAP, |state| {
-        let map = map_of(state, map)?;
-        if map.decl().kind != MapKind::DevmapHash {
-            return Err(format!(
-                "`{}` is a {}: it takes a devmap",
-                map.decl().name,
-                map.decl().kind.name()
-            ));
-        }
+        let map = map_of_kind(state, "r1", map, MapKind::DevmapHash)?;
         if flags & BROADCAST_FLAGS != 0 {
             return Err(format!("flags {flags:#x} ask for a broadcast, which is not emulated"));
         }

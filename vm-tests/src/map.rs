@@ -12,6 +12,10 @@ use crate::memory;
 /// Bytes after each value that nobody may write: the widest access less one, rounded up.
 const REDZONE: [u8; 8] = [0x5a; 8];
 
+/// How many bytes of a value instructions may access: `rbpf` is told of each one, before each run. Helpers may
+/// access all.
+const DIRECT: u64 = 64;
+
 /// A value and its red zone.
 type Value = Box<[Cell<u8>]>;
 
@@ -84,6 +88,12 @@ impl Map {
         self.entries.borrow().get(key).map(|cells| memory::addresses(self.value(cells)))
     }
 
+    /// The addresses of what instructions may access of all values.
+    pub(crate) fn direct(&self) -> Vec<Range<u64>> {
+        let within = |value: Range<u64>| value.start..value.end.min(value.start + DIRECT);
+        self.addresses().into_iter().map(within).collect()
+    }
+
     /// The addresses of all values.
     pub(crate) fn addresses(&self) -> Vec<Range<u64>> {
         let entries = self.entries.borrow();
@@ -121,7 +131,10 @@ impl Map {
     /// The key of a value that the program wrote over the end of, if there is one.
     pub(crate) fn overrun(&self) -> Option<Vec<u8>> {
         let entries = self.entries.borrow();
-        let broken = entries.iter().find(|(_, cells)| !memory::copy(cells).ends_with(&REDZONE));
+        let size = self.decl.value_size as usize;
+        let whole =
+            |cells: &Value| cells.get(size..).is_some_and(|red| memory::copy(red) == REDZONE);
+        let broken = entries.iter().find(|(_, cells)| !whole(cells));
         broken.map(|(key, _)| key.clone())
     }
 

@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) csum_level: Cell<u32>,
     /// Where `bpf_redirect_map` or `bpf_redirect_peer` last said the packet goes.
     pub(crate) redirect: Cell<Option<u32>>,
+    /// What `bpf_ringbuf_output` told in this run.
+    pub(crate) told: RefCell<Vec<Vec<u8>>>,
     /// The first thing a helper could not do.
     pub(crate) fault: RefCell<Option<(Helper, String)>>,
     /// `/proc/self/mem`: a read of an address that is not there is an error, not a fault.
@@ -54,6 +56,7 @@ impl State {
             notes: Cell::new([0; 2]),
             csum_level: Cell::new(0),
             redirect: Cell::new(None),
+            told: RefCell::default(),
             fault: RefCell::new(None),
             memory: File::open("/proc/self/mem")?,
         })
@@ -67,6 +70,7 @@ impl State {
         self.csum_level.set(0);
         self.ctx.set(self.context(self.notes.get()));
         self.redirect.set(None);
+        self.told.take();
         self.fault.replace(None);
     }
 

@@ -43,6 +43,8 @@ pub struct Outcome {
     pub csum_level: u32,
     /// Its mark and its priority; an `xdp_md` has none.
     pub notes: [u32; 2],
+    /// Each record that it told whoever reads its ring.
+    pub told: Vec<Vec<u8>>,
 }
 
 impl Outcome {
@@ -91,7 +93,7 @@ impl Vm {
 
     /// Runs the program on a packet that came in by `ingress_ifindex`.
     ///
-    /// Errors: an access outside the context, the packet, the stack and the values of maps; a
+    /// Errors: an access outside the context, the packet, the stack and the first 64 bytes of maps' values; a
     /// helper that is given what it can't work on; a write to the context where it is read-only, or over the end of a
     /// value. Nothing bounds the run: a program that loops for ever does not return.
     ///
@@ -103,7 +105,7 @@ impl Vm {
         self.start(packet.as_ref(), ingress_ifindex)?;
         let state = &self.state;
         let mut rbpf = self.load()?;
-        for bytes in state.maps.iter().flat_map(Map::addresses).chain(state.packet.growth()) {
+        for bytes in state.maps.iter().flat_map(Map::direct).chain(state.packet.growth()) {
             rbpf.register_allowed_memory(&bytes.collect::<Vec<_>>());
         }
         // Two memories are checked to the byte by `rbpf`: the context and the packet as it comes.
@@ -150,6 +152,7 @@ impl Vm {
             pkt_type: state.pkt_type.get(),
             csum_level: state.csum_level.get(),
             notes: state.left_notes(),
+            told: state.told.borrow().clone(),
         }
     }
 

@@ -24,6 +24,7 @@ fn pass_passes_everything() {
             pkt_type: 3,
             csum_level: 0,
             notes: [0; 2],
+            told: Vec::new(),
         };
         assert_eq!(outcome, expected, "{}", case.name);
         assert_eq!(outcome.action(), "XDP_PASS");

@@ -4,6 +4,7 @@
 //! All blocks keep to one assignment: [`PKT`] and [`END`] hold the packet from the first
 //! instruction to the last, `r0` to `r5` are free for all, `r8` and `r9` are the program's.
 
+pub mod capture;
 pub mod chain;
 pub mod checksum;
 pub mod count;

@@ -8,7 +8,7 @@ use crate::reg::{FP, Pointer, R0, R1, R2, Reg};
 use crate::tc::{self, sk_buff};
 
 /// Stack slot of the context.
-const CTX: i16 = -16;
+pub(super) const CTX: i16 = -16;
 
 /// Fills [`PKT`] and [`END`] from the context in `r1`, which it keeps, and `ifindex` with the interface's
 /// index; to `pass` if there is a VLAN tag, which does not stand in the packet. `END` is the end of the

@@ -167,7 +167,7 @@ impl Machine<'_> {
         Ok(from..to)
     }
 
-    fn map_value(&mut self, map: u32, off: i32, size: u32, way: Way) -> Checked<()> {
+    pub(super) fn map_value(&mut self, map: u32, off: i32, size: u32, way: Way) -> Checked<()> {
         let value_size = self.maps.get(map as usize).map_or(0, |map| map.value_size);
         let start = u32::try_from(off).ok();
         let Some(start) = start.filter(|at| at.saturating_add(size) <= value_size) else {

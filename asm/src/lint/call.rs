@@ -1,5 +1,6 @@
 //! Calls of helpers: what each takes and gives (the kernel's `struct bpf_func_proto`).
 
+use super::facts::Way;
 use super::finding::{Checked, Rule, broken};
 use super::scalar::Scalar;
 use super::state::State;
@@ -14,6 +15,8 @@ use crate::reg::{R0, R1, R2, R3, R4, R5, Reg};
 const LOOKUP: [u32; 8] = [1, 2, 5, 6, 9, 10, DEVMAP[0], DEVMAP[1]];
 /// devmap, devmap_hash
 pub(super) const DEVMAP: [u32; 2] = [14, 25];
+/// ringbuf
+const RINGBUF: u32 = 27;
 /// `BPF_F_RDONLY_PROG | BPF_F_WRONLY_PROG`
 const RESTRICTED: u32 = 1 << 7 | 1 << 8;
 /// A key must fit on the stack (`MAX_BPF_STACK`).
@@ -27,12 +30,18 @@ impl Machine<'_> {
         let tc = self.facts.hook == Hook::Tc;
         let result = match (helper.number(), tc) {
             (1, _) => self.lookup(state),
+            (5, _) => Ok(Value::UNKNOWN),
+            (26, true) | (189, false) => self.load_bytes(state),
             (28, _) => self.csum_diff(state),
             (32 | 135, true) => of_context(state),
             (51, false) => self.redirect_map(state),
             (65, false) => self.adjust_tail(state),
+            (130, _) => self.ringbuf_output(state),
             (155, true) => redirect_peer(state),
-            (32 | 51 | 65 | 135 | 155, _) => broken(Rule::Call, "not to be called on this hook"),
+            (188, false) => context(state).map(|()| Value::UNKNOWN),
+            (26 | 32 | 51 | 65 | 135 | 155 | 188 | 189, _) => {
+                broken(Rule::Call, "not to be called on this hook")
+            }
             _ => broken(Rule::Call, "not among the helpers that are known here"),
         }
         .map_err(named)?;
@@ -64,6 +73,28 @@ impl Machine<'_> {
             return broken(Rule::Call, "r3 may be more than an action: no other flags are known");
         }
         self.facts.map(map).redirects = true;
+        Ok(Value::UNKNOWN)
+    }
+
+    /// Into a map's value alone: what may be there is known of it.
+    fn load_bytes(&mut self, state: &State) -> Checked<Value> {
+        context(state)?;
+        number(state, R2)?;
+        let size = size(state, R4)?;
+        let Value::Looked { map, off } = state.get(R3)? else {
+            return broken(Rule::Call, "r3 is not in a map's value");
+        };
+        self.map_value(map, off, size, Way::Write)?;
+        Ok(Value::UNKNOWN)
+    }
+
+    fn ringbuf_output(&mut self, state: &State) -> Checked<Value> {
+        self.map(state, &[RINGBUF])?;
+        let size = size(state, R3)?;
+        self.argument(state, state.get(R2)?, size)?;
+        if number(state, R4)?.known() != Some(0) {
+            return broken(Rule::Call, "r4 may be other than 0: no flags are known");
+        }
         Ok(Value::UNKNOWN)
     }
 
@@ -130,6 +161,15 @@ fn context(state: &State) -> Checked<()> {
     match state.get(R1)? {
         Value::Ctx => Ok(()),
         _ => broken(Rule::Call, "r1 is not the context"),
+    }
+}
+
+/// How many bytes at most, of which there must be some (`ARG_CONST_SIZE`).
+fn size(state: &State, reg: Reg) -> Checked<u32> {
+    let size = number(state, reg)?;
+    match u32::try_from(size.max) {
+        Ok(most) if size.min > 0 && most <= i32::MAX as u32 => Ok(most),
+        _ => broken(Rule::Call, format!("{reg} may be 0, or any number of bytes")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The programs of service chains on the host's side, each described by a constant here.
 
 use super::Shipped;
-use super::exits::{Fate, leave};
+use super::exits::{Fate, Told, leave};
 use crate::Label;
 use crate::assembler::Assembler;
 use crate::blocks::chain::{self, As};
@@ -122,7 +122,7 @@ fn begin(shipped: Shipped) -> (Assembler, Exits) {
 fn end(mut asm: Assembler, exits: Exits) -> Result<Program, Error> {
     let Exits { pass, stale } = exits;
     let others = [(stale, Verdict::Stale, Fate::Kernel), (pass, Verdict::Passed, Fate::Kernel)];
-    leave(&mut asm, Hook::Xdp, others);
+    leave(&mut asm, Hook::Xdp, Told::No, others);
     asm.finish()
 }
 
@@ -140,7 +140,7 @@ fn end_between(
     let dropped = [(strayed, Verdict::Spoofed, Fate::Drop), (stale, Verdict::Stale, Fate::Drop)];
     let out = out.map(|out| (out, Verdict::Stale, Fate::Kernel));
     let left = out.into_iter().chain([(pass, Verdict::Passed, Fate::Kernel)]);
-    leave(&mut asm, Hook::Xdp, dropped.into_iter().chain(left));
+    leave(&mut asm, Hook::Xdp, Told::No, dropped.into_iter().chain(left));
     asm.finish()
 }
 

@@ -3,7 +3,7 @@
 use crate::Label;
 use crate::assembler::Assembler;
 use crate::blocks::count::{self, Verdict};
-use crate::blocks::{END, PKT, skb};
+use crate::blocks::{END, PKT, capture, skb};
 use crate::hook::Hook;
 use crate::reg::{R0, R8, R9, Reg};
 use crate::{tc, xdp};
@@ -26,11 +26,11 @@ impl Exits {
     }
 
     /// The end of a program on this hook, which begins where what is forwarded goes on.
-    pub(super) fn leave(self, asm: &mut Assembler, hook: Hook) {
+    pub(super) fn leave(self, asm: &mut Assembler, hook: Hook, told: Told) {
         let Self { pass, stale, spoofed } = self;
         let others =
             [(spoofed, Verdict::Spoofed), (stale, Verdict::Stale), (pass, Verdict::Passed)];
-        leave(asm, hook, others.map(|(label, verdict)| (label, verdict, Fate::Kernel)));
+        leave(asm, hook, told, others.map(|(label, verdict)| (label, verdict, Fate::Kernel)));
     }
 }
 
@@ -44,10 +44,20 @@ pub(super) enum Fate {
     Drop,
 }
 
+/// Whether each packet is told of with its verdict, to whoever captures.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Told {
+    /// Only counted.
+    No,
+    /// Told; the context must have been kept ([`capture::keep`]).
+    Yes,
+}
+
 /// The same, with just these exits besides.
 pub(super) fn leave(
     asm: &mut Assembler,
     hook: Hook,
+    told: Told,
     others: impl IntoIterator<Item = (Label, Verdict, Fate)>,
 ) {
     let stats = asm.map(count::stats());
@@ -76,6 +86,9 @@ pub(super) fn leave(
         Hook::Tc => skb::length(asm, END),
     }
     count::count(asm, stats, VERDICT, END, counted);
+    if told == Told::Yes {
+        capture::tell(asm, hook, END);
+    }
     asm.mov(R0, ACTION, "the action");
     asm.exit("done");
 }

@@ -1,12 +1,12 @@
 //! `forward`, which [`ABOUT`] and [`CONTRACT`] describe.
 
 use super::Shipped;
-use super::exits::Exits;
+use super::exits::{Exits, Told};
 use crate::Label;
 use crate::assembler::Assembler;
 use crate::blocks::endpoint::{self, Side};
 use crate::blocks::verify_source::verify_source;
-use crate::blocks::{Family, checksum, parse};
+use crate::blocks::{Family, capture, checksum, parse};
 use crate::error::Error;
 use crate::hook::Hook;
 use crate::net::eth;
@@ -53,21 +53,29 @@ const INGRESS: Reg = R9;
 
 /// The program, by what it does about checksums.
 pub fn forward(checksum: Checksum) -> Result<Program, Error> {
-    assemble(Shipped::Forward(checksum), Hook::Xdp, checksum)
+    assemble(Shipped::Forward(checksum), Hook::Xdp, checksum, Told::No)
 }
 
 /// The program for frames that may lie in several pieces.
 pub fn forward_frags() -> Result<Program, Error> {
-    assemble(Shipped::ForwardFrags, Hook::XdpFrags, Checksum::Keep)
+    assemble(Shipped::ForwardFrags, Hook::XdpFrags, Checksum::Keep, Told::No)
 }
 
-fn assemble(shipped: Shipped, hook: Hook, checksum: Checksum) -> Result<Program, Error> {
+pub(super) fn assemble(
+    shipped: Shipped,
+    hook: Hook,
+    checksum: Checksum,
+    told: Told,
+) -> Result<Program, Error> {
     let mut asm = Assembler::on(hook, shipped.name());
     let exits = Exits::new(&mut asm);
     let forwarded = asm.label("forwarded");
     let other = asm.label("not_ipv4");
     let (known4, known6) = (asm.label("known4"), asm.label("known6"));
 
+    if told == Told::Yes {
+        capture::keep(&mut asm);
+    }
     parse::context(&mut asm, INGRESS);
     parse::ethernet(&mut asm, &other, &exits.pass);
 
@@ -82,7 +90,7 @@ fn assemble(shipped: Shipped, hook: Hook, checksum: Checksum) -> Result<Program,
         checksum::complete(&mut asm, &exits.pass);
     }
     asm.bind(forwarded);
-    exits.leave(&mut asm, hook);
+    exits.leave(&mut asm, hook, told);
     asm.finish()
 }
 

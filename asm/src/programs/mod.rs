@@ -1,6 +1,7 @@
 //! The programs that this project can load. Each file states its register contract first.
 
 mod bounce;
+mod capture;
 mod chain;
 mod count;
 mod exits;
@@ -12,6 +13,7 @@ mod shipped;
 mod trust;
 
 pub use bounce::bounce;
+pub use capture::{Captured, captured};
 pub use chain::{back_in, chain_in, next, next_back};
 pub use count::count;
 pub use forward::{Checksum, forward, forward_frags};

@@ -1,7 +1,7 @@
 //! `peer`, which [`ABOUT`] and [`CONTRACT`] describe.
 
 use super::Shipped;
-use super::exits::Exits;
+use super::exits::{Exits, Told};
 use crate::assembler::Assembler;
 use crate::blocks::endpoint::{self, Side};
 use crate::blocks::verify_source::verify_source;
@@ -32,7 +32,11 @@ const INGRESS: Reg = R9;
 
 /// The program.
 pub fn peer() -> Result<Program, Error> {
-    let mut asm = Assembler::on(Hook::Tc, Shipped::Peer.name());
+    assemble(Shipped::Peer, Told::No)
+}
+
+pub(super) fn assemble(shipped: Shipped, told: Told) -> Result<Program, Error> {
+    let mut asm = Assembler::on(Hook::Tc, shipped.name());
     let exits = Exits::new(&mut asm);
     let (other, joined) = (asm.label("not_ipv4"), asm.label("joined"));
 
@@ -45,7 +49,7 @@ pub fn peer() -> Result<Program, Error> {
     both_joined(&mut asm, Family::V6, &exits);
     asm.bind(joined);
     hop(&mut asm, &exits);
-    exits.leave(&mut asm, Hook::Tc);
+    exits.leave(&mut asm, Hook::Tc, told);
     asm.finish()
 }
 

@@ -2,8 +2,8 @@
 //! can't reach a kernel.
 
 use super::{
-    Checksum, Method, back_in, bounce, chain, chain_in, count, forward, forward_frags, measure,
-    next, next_back, pass, peer, trust,
+    Captured, Checksum, Method, back_in, bounce, capture, captured, chain, chain_in, count,
+    forward, forward_frags, measure, next, next_back, pass, peer, trust,
 };
 use crate::error::Error;
 use crate::program::Program;
@@ -19,6 +19,8 @@ pub enum Shipped {
     ForwardFrags,
     /// [`peer()`]
     Peer,
+    /// [`captured()`]
+    Captured(Captured),
     /// [`trust()`]
     Trust,
     /// [`chain_in()`]
@@ -39,12 +41,16 @@ pub enum Shipped {
 
 impl Shipped {
     /// Every one there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::Pass,
         Self::Forward(Checksum::Keep),
         Self::Forward(Checksum::Complete),
         Self::ForwardFrags,
         Self::Peer,
+        Self::Captured(Captured::Forward(Checksum::Keep)),
+        Self::Captured(Captured::Forward(Checksum::Complete)),
+        Self::Captured(Captured::ForwardFrags),
+        Self::Captured(Captured::Peer),
         Self::Trust,
         Self::ChainIn,
         Self::Next,
@@ -67,6 +73,10 @@ impl Shipped {
             Self::Forward(Checksum::Complete) => "forward+complete",
             Self::ForwardFrags => "forward+frags",
             Self::Peer => "peer",
+            Self::Captured(Captured::Forward(Checksum::Keep)) => "forward+capture",
+            Self::Captured(Captured::Forward(Checksum::Complete)) => "forward+complete+capture",
+            Self::Captured(Captured::ForwardFrags) => "forward+frags+capture",
+            Self::Captured(Captured::Peer) => "peer+capture",
             Self::Trust => "trust",
             Self::ChainIn => "chain-in",
             Self::Next => "next",
@@ -87,6 +97,16 @@ impl Shipped {
         Self::ALL.into_iter().find(|shipped| shipped.name() == name)
     }
 
+    /// The same program that tells of each packet; `None` if there is none.
+    pub const fn captured(self) -> Option<Self> {
+        match self {
+            Self::Forward(checksum) => Some(Self::Captured(Captured::Forward(checksum))),
+            Self::ForwardFrags => Some(Self::Captured(Captured::ForwardFrags)),
+            Self::Peer => Some(Self::Captured(Captured::Peer)),
+            _ => None,
+        }
+    }
+
     /// What it does, in paragraphs of one or more lines.
     pub const fn about(self) -> &'static [&'static str] {
         match self {
@@ -95,6 +115,16 @@ impl Shipped {
             Self::Forward(Checksum::Complete) => &[forward::ABOUT, forward::COMPLETE],
             Self::ForwardFrags => &[forward::ABOUT, forward::KEEP, forward::FRAGS],
             Self::Peer => &[peer::ABOUT],
+            Self::Captured(Captured::Forward(Checksum::Keep)) => {
+                &[forward::ABOUT, forward::KEEP, capture::ABOUT]
+            }
+            Self::Captured(Captured::Forward(Checksum::Complete)) => {
+                &[forward::ABOUT, forward::COMPLETE, capture::ABOUT]
+            }
+            Self::Captured(Captured::ForwardFrags) => {
+                &[forward::ABOUT, forward::KEEP, forward::FRAGS, capture::ABOUT]
+            }
+            Self::Captured(Captured::Peer) => &[peer::ABOUT, capture::ABOUT],
             Self::Trust => &[trust::ABOUT],
             Self::ChainIn => &[chain::IN],
             Self::Next => &[chain::NEXT],
@@ -116,6 +146,8 @@ impl Shipped {
             Self::Pass => pass::CONTRACT,
             Self::Forward(_) | Self::ForwardFrags => forward::CONTRACT,
             Self::Peer => peer::CONTRACT,
+            Self::Captured(Captured::Peer) => capture::PEER_CONTRACT,
+            Self::Captured(_) => capture::FORWARD_CONTRACT,
             Self::Trust => trust::CONTRACT,
             Self::ChainIn | Self::Next | Self::NextBack | Self::BackIn => chain::CONTRACT,
             Self::Bounce => bounce::CONTRACT,
@@ -131,6 +163,7 @@ impl Shipped {
             Self::Forward(checksum) => forward(checksum),
             Self::ForwardFrags => forward_frags(),
             Self::Peer => peer(),
+            Self::Captured(what) => captured(what),
             Self::Trust => trust(),
             Self::ChainIn => chain_in(),
             Self::Next => next(),

@@ -85,6 +85,8 @@ pub(super) struct Report {
     altered: Vec<Action>,
     /// Why it is joined by that datapath.
     why: String,
+    /// Whether its program tells of each packet, to an `xhop capture`.
+    captured: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     program: Option<Running>,
     counters: Vec<Counter>,
@@ -178,6 +180,7 @@ fn report(member: Member, altered: Vec<Action>, ground: Ground) -> Result<Report
         state,
         altered,
         why: member.datapath.why(member.chosen),
+        captured: pins.captured(),
         counters,
         member,
     })
@@ -276,7 +279,7 @@ pub(super) fn show(reports: &[Report]) {
                 State::Detached => "detached".into(),
                 State::Gone => "gone".into(),
             },
-            lines(how(member)),
+            lines(how(report)),
             member.checksum.map_or("kept".into(), |checksum| checksum.to_string()),
             report.program.as_ref().map_or("-".into(), |p| format!("{}\nid {}", p.tag, p.id)),
             lines(report.counters.iter().map(|c| c.verdict.to_string()).collect()),
@@ -289,7 +292,7 @@ pub(super) fn show(reports: &[Report]) {
     }
     let mut told: Vec<String> = Vec::new();
     for report in reports {
-        for way in how(&report.member) {
+        for way in how(report) {
             let line = format!("{way}: {}", why(&way, report));
             if !told.contains(&line) {
                 say(format_args!("{line}"));
@@ -308,12 +311,15 @@ pub(super) fn show(reports: &[Report]) {
 const JUMBO: &str = "jumbo";
 const BIG_TCP: &str = "big-tcp";
 
-/// By which datapath a member is joined, and with which options.
-fn how(member: &Member) -> Vec<String> {
-    let ways = Ways::of(member);
+const CAPTURED: &str = "captured";
+
+/// By which datapath a member is joined, with which options, and whether it is captured.
+fn how(report: &Report) -> Vec<String> {
+    let ways = Ways::of(&report.member);
     let mut how = vec![ways.datapath.to_string()];
     how.extend(ways.jumbo.then(|| JUMBO.into()));
     how.extend(ways.big_tcp.then(|| BIG_TCP.into()));
+    how.extend(report.captured.then(|| CAPTURED.into()));
     how
 }
 
@@ -325,6 +331,7 @@ fn why<'a>(way: &str, report: &'a Report) -> &'a str {
              what does not hop is lost"
         }
         BIG_TCP => "TCP over IPv4 sends up to 192 KiB at once; to the outside the host cuts it up",
+        CAPTURED => "its program tells `xhop capture` of each packet",
         _ => &report.why,
     }
 }

@@ -12,7 +12,8 @@ use crate::{Error, Result};
 /// Set by the kernel itself on every devmap (kernel/bpf/devmap.c).
 const BPF_F_RDONLY_PROG: u32 = 1 << 7;
 
-const KINDS: [MapKind; 3] = [MapKind::Hash, MapKind::PercpuArray, MapKind::DevmapHash];
+const KINDS: [MapKind; 4] =
+    [MapKind::Hash, MapKind::PercpuArray, MapKind::DevmapHash, MapKind::Ringbuf];
 
 /// A map, kept alive by its descriptor.
 #[derive(Debug)]
@@ -149,7 +150,7 @@ impl Map {
     pub fn matches(&self, decl: &MapDecl) -> bool {
         let ours = match decl.kind {
             MapKind::DevmapHash => decl.flags | BPF_F_RDONLY_PROG,
-            MapKind::Hash | MapKind::PercpuArray => decl.flags,
+            MapKind::Hash | MapKind::PercpuArray | MapKind::Ringbuf => decl.flags,
         };
         let info = &self.info;
         (info.kind, info.key_size, info.value_size, info.max_entries, info.flags)
@@ -245,7 +246,7 @@ impl Map {
     fn is_percpu(&self) -> bool {
         match self.info.kind {
             MapKind::PercpuArray => true,
-            MapKind::Hash | MapKind::DevmapHash => false,
+            MapKind::Hash | MapKind::DevmapHash | MapKind::Ringbuf => false,
         }
     }
 

@@ -10,6 +10,7 @@ mod map;
 mod prog;
 mod prog_info;
 mod query;
+mod ring;
 mod xlated;
 
 use std::ffi::CString;
@@ -26,6 +27,7 @@ pub use link::{Link, LinkInfo, XdpMode};
 pub use map::{Map, MapInfo, possible_cpus};
 pub use prog::{Context, Prog, ProgInfo, SkBuff, TestResult, TestRun, XdpMd};
 pub use query::{TcxHook, has_tcx, tcx};
+pub use ring::Ring;
 pub use xlated::Translated;
 
 /// A command of the system call, with the kernel's number and name (`enum bpf_cmd`).

@@ -1,5 +1,4 @@
-//! Captures: classic pcap (pcap-savefile(5)) and pcapng (draft-ietf-opsawg-pcapng) are read, classic
-//! pcap is written.
+//! Captures: classic pcap (pcap-savefile(5)) and pcapng (draft-ietf-opsawg-pcapng) are read and written.
 //!
 //! Reading is slicing: the frames stay where they lie in the file, so that no length that a file
 //! claims is ever allocated, and a file takes time and memory by its true size alone.
@@ -8,8 +7,10 @@ mod classic;
 mod error;
 mod ng;
 mod order;
+mod writer;
 
 pub use error::Error;
+pub use writer::{Interface, Writer};
 
 use order::Order;
 

@@ -5,16 +5,16 @@ use super::{Capture, ETHERNET, Error, Frame, Header, Order, SNAPLEN};
 /// The first four bytes, the same in both orders: the type of a section header block.
 pub(super) const MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 /// The number by which a section header tells its order.
-const BYTE_ORDER: u32 = 0x1a2b_3c4d;
+pub(super) const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 
 /// Types of blocks.
-const INTERFACE: u32 = 1;
+pub(super) const INTERFACE: u32 = 1;
 const OLD_PACKET: u32 = 2;
 const SIMPLE_PACKET: u32 = 3;
-const ENHANCED_PACKET: u32 = 6;
+pub(super) const ENHANCED_PACKET: u32 = 6;
 
 /// Options of an interface.
-const IF_TSRESOL: u16 = 9;
+pub(super) const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
 
 /// What packets of an interface need to be read.
