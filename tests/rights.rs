@@ -210,7 +210,7 @@ fn who_stays_has_no_more() {
         lab.pair_at(Where::Own);
         // include/uapi/linux/capability.h: SYS_ADMIN 21, SYS_PTRACE 19, NET_ADMIN 12, NET_BROADCAST 11.
         for (args, caps) in
-            [(&["watch"][..], 0x0028_1800_u64), (&["status", "--watch", "--json"], 0x0028_0000)]
+            [(&["watch"][..], 0x0028_1800_u64), (&["status", "--watch", "--json"], 0x0028_1000)]
         {
             let command = lab.spawn_in(Where::Own, &[&[XHOP], args].concat());
             wait_until(PATIENCE, "it is at work", || !command.stdout().is_empty());

@@ -266,13 +266,27 @@ impl<'a> Sink<'a> {
     }
 }
 
+/// Standard output, whose reader may have seen enough.
+struct Piped;
+
+impl Write for Piped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        put(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Nobody else is to read what others have sent.
 fn open(path: &Path) -> Result<Box<dyn Write>> {
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     match (path.as_os_str() == "-", io::stdout().is_terminal()) {
         (true, true) => Err(Error::Terminal { format: "pcapng" }),
-        (true, false) => Ok(Box::new(BufWriter::new(io::stdout()))),
+        (true, false) => Ok(Box::new(BufWriter::new(Piped))),
         (false, _) => {
             let file = options.open(path).map_err(Error::io(path))?;
             Ok(Box::new(BufWriter::new(file)))

@@ -33,11 +33,11 @@ impl Rights {
     /// Of `watch`.
     pub const WATCH: Self =
         Self::needing("`watch`", &[NetAdmin, SysAdmin, SysPtrace, NetBroadcast]).loading();
-    /// Of `status`.
-    pub const STATUS: Self = Self::needing("`status`", &[SysAdmin, SysPtrace]);
-    /// Of `audit`.
+    /// Of `status`, which asks for rules of nf_tables.
+    pub const STATUS: Self = Self::needing("`status`", &[NetAdmin, SysAdmin, SysPtrace]);
+    /// Of `audit`: BPF_PROG_QUERY was for CAP_NET_ADMIN alone once, as on 5.10.
     pub const AUDIT: Self =
-        Self { takes: &[Syslog], ..Self::needing("`audit`", &[SysAdmin, SysPtrace]) };
+        Self { takes: &[Syslog], ..Self::needing("`audit`", &[NetAdmin, SysAdmin, SysPtrace]) };
     /// Of `doctor` with two containers.
     pub const DOCTOR: Self =
         Self::needing("`doctor A B`", &[NetAdmin, SysAdmin, SysPtrace, NetRaw]).loading();
