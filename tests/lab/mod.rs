@@ -13,6 +13,7 @@ pub mod chain;
 mod command;
 mod counters;
 mod docker;
+pub mod doctor;
 mod engines;
 mod foreign;
 mod hurry;

@@ -11,6 +11,7 @@ mod probe;
 mod show;
 mod side;
 mod standing;
+mod taps;
 #[cfg(test)]
 mod tests;
 mod wording;
