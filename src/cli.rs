@@ -64,7 +64,7 @@ pub enum Command {
     /// Capture what comes by the programs of joined containers, with what becomes of each packet.
     ///
     /// On the bridge what hops is not seen. It is captured where it leaves a container: what the containers send; of one
-    /// alone also what others send to it. A line a packet, or a pcapng file, in which the verdict is a comment.
+    /// alone also what others on its bridge send to it. A line a packet, or a pcapng file, in which the verdict is a comment.
     /// While it runs, their programs are those with `+capture`; no packet is lost by the change, and what the
     /// capture could not take is counted.
     Capture(cmd::capture::Args),

@@ -304,3 +304,109 @@ fn so_many_and_into_a_pipe() {
         lab.refuses(&["capture", "a"], &["a is not joined"]);
     });
 }
+
+/// What was captured before is not lost to one that is refused.
+#[test]
+fn a_file_is_emptied_by_who_writes_it() {
+    lab("a_file_is_emptied_by_who_writes_it", |lab| {
+        let pair = lab.pair();
+        lab.joins(&["a", "b"]);
+        fs::write(FILE, "precious").expect("a file");
+        lab.refuses(&["capture", "nobody", "--out", FILE], &["nobody"]);
+        lab.refuses(&["capture", "nobody", "--out", "/run/new.pcap"], &["nobody"]);
+        assert_eq!(fs::read_to_string(FILE).expect("a file"), "precious");
+        assert!(!fs::exists("/run/new.pcap").expect("a folder"));
+        let capture = capture(lab, &["a", "b", "--out", FILE, "--count", "4"]);
+        lab.refuses(&["capture", "a", "b", "--out", FILE], &["another `xhop capture`"]);
+        lab.ok_in("a", &["ping", "-n", "-c4", "-i0.01", &pair.b.v4]);
+        capture.wait(PATIENCE).ok();
+        assert_eq!(
+            xhop_vm::pcap::Capture::read(&fs::read(FILE).expect("a file"))
+                .map(|all| all.frames.len()),
+            Ok(4)
+        );
+    });
+}
+
+/// It is often a container that crashes which is looked at.
+#[test]
+fn a_container_that_ends_meanwhile() {
+    lab("a_container_that_ends_meanwhile", |lab| {
+        let pair = lab.pair();
+        let c = pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.joins(&["a", "b", "c"]);
+        let captured = capture(lab, &["b", "c", "--json"]);
+        lab.ok_in("c", &["ping", "-n", "-c2", "-i0.01", &pair.b.v4]);
+        lab.end(c);
+        lab.ok_in("a", &["ping", "-n", "-c2", "-i0.01", &pair.b.v4]);
+        let done = end(captured);
+        let (shown, ended) = read(&done);
+        assert!(shown.len() >= 6 && done.stderr.contains(" 0 lost"), "{done}");
+        assert_eq!(ended["containers"].as_array().map(Vec::len), Some(2), "{ended}");
+        // It keeps nobody from being captured who was not named beside it.
+        let captured = capture(lab, &["a", "--count", "2"]);
+        assert!(captured.stderr().contains("warning") && captured.stderr().contains("netns:c"));
+        lab.ok_in("a", &["ping", "-n", "-c2", "-i0.01", &pair.b.v4]);
+        captured.wait(PATIENCE).ok();
+        // The last one, and it ends by itself.
+        let captured = capture(lab, &["b"]);
+        lab.end(pair.b);
+        let done = captured.wait(PATIENCE);
+        assert_eq!(done.status.code(), Some(0), "{done}");
+        assert!(
+            done.stderr.contains("it ends") && done.stderr.contains("came by in all"),
+            "{done}"
+        );
+    });
+}
+
+/// Whoever does not read what comes keeps it from nothing.
+#[test]
+fn a_reader_that_stops() {
+    lab("a_reader_that_stops", |lab| {
+        let pair = lab.pair();
+        lab.joins(&["a", "b"]);
+        lab.ok_in(Where::Own, &["mkfifo", "/run/pipe"]);
+        let files = lab.own_files();
+        for args in [&["--out", "/run/pipe"][..], &["--out", "-"], &["--json"]] {
+            let words = args.join(" ");
+            let command = match args {
+                ["--out", "/run/pipe"] => format!("exec {XHOP} capture a b {words}"),
+                _ => format!("exec {XHOP} capture a b {words} >/run/pipe"),
+            };
+            let _reader = lab.spawn_in(Where::Own, &["sh", "-c", "exec sleep 100 </run/pipe"]);
+            let captured = lab.spawn_in(Where::Own, &["sh", "-c", &command]);
+            wait_until(PATIENCE, "it captures", || captured.stderr().contains(READY));
+            lab.bulk("a", "b", &pair.b.v4, 8 << 20).expect("comes whole");
+            captured.signal(Signal::SIGTERM);
+            let done = captured.wait(PATIENCE);
+            assert_eq!(done.status.code(), Some(0), "{done}");
+            assert_same(&files, &lab.own_files());
+        }
+    });
+}
+
+/// Of one alone, also what those send to it who are joined later.
+#[test]
+fn who_comes_meanwhile() {
+    lab("who_comes_meanwhile", |lab| {
+        let pair = lab.pair();
+        lab.joins(&["a", "b"]);
+        let captured = capture(lab, &["a", "--json", "--count", "400"]);
+        pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.joins(&["c"]);
+        let ping = lab.spawn_in("c", &["ping", "-n", "-i0.05", &pair.a.v4]);
+        let shown = || {
+            captured
+                .stdout()
+                .lines()
+                .any(|line| line.contains("netns:c") && line.contains("10.9.0.4 > 10.9.0.2 ICMP"))
+        };
+        wait_until(PATIENCE, "it is shown", shown);
+        drop(ping);
+        assert_eq!(lab.member("netns:c")["captured"], true);
+        let (_, ended) = read(&end(captured));
+        assert_eq!(ended["containers"].as_array().map(Vec::len), Some(3), "{ended}");
+        assert_eq!(lab.member("netns:c")["captured"], false);
+    });
+}

@@ -30,11 +30,11 @@ const XDP_LOAD_BYTES: (u32, u32) = (5, 18);
 #[derive(Debug)]
 pub struct Capture {
     members: Vec<Captured>,
+    /// The host's ends of those who could not be, and are not tried again.
+    tried: Vec<u32>,
     scratch: Map,
     ring: Ring,
     snaplen: u32,
-    /// From the programs' clock to that of the day.
-    since: u64,
 }
 
 /// One of them.
@@ -80,21 +80,40 @@ impl Capture {
     /// Begins, with at most `snaplen` bytes of each packet. All members are captured or none. Errors: one that is
     /// captured already, or is not up.
     pub fn begin(members: Vec<Member>, snaplen: u32, ground: Ground) -> Result<Self> {
-        let snaplen = snaplen.clamp(1, SNAPLEN_MAX);
-        let members = members.into_iter().map(|member| hold(member, snaplen, ground));
-        let members = members.collect::<Result<Vec<_>>>()?;
         let scratch = Map::create(&capture::scratch())?;
         let ring = Ring::open(Map::create(&capture::ring())?)?;
-        let since = clock(ClockId::CLOCK_REALTIME)?.wrapping_sub(clock(ClockId::CLOCK_MONOTONIC)?);
-        let capture = Self { members, scratch, ring, snaplen, since };
-        for captured in &capture.members {
-            if let Err(error) = capture.tell(captured, ground) {
+        let snaplen = snaplen.clamp(1, SNAPLEN_MAX);
+        let mut capture = Self { members: Vec::new(), tried: Vec::new(), scratch, ring, snaplen };
+        for member in members {
+            if let Err(error) = capture.add(member, ground) {
                 // What is left then, `up` puts right.
                 let _ = capture.end(ground);
                 return Err(error);
             }
         }
         Ok(capture)
+    }
+
+    /// Captures one more; in the place of one that was captured, if it is the same that was joined anew. Errors: it
+    /// is captured by another process, or is not up.
+    pub fn add(&mut self, member: Member, ground: Ground) -> Result<()> {
+        let ifindex = member.host.ifindex;
+        self.members.retain(|known| known.member.host != member.host);
+        let captured = hold(member, self.snaplen, ground);
+        let captured = captured.inspect_err(|_| self.tried.push(ifindex))?;
+        let told = self.tell(&captured, ground);
+        self.members.push(captured);
+        told
+    }
+
+    /// Who is captured, or was.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter().map(|captured| &captured.member)
+    }
+
+    /// The host's ends of those who could not be captured.
+    pub fn tried(&self) -> impl Iterator<Item = u32> {
+        self.tried.iter().copied()
     }
 
     /// Lets the member's program tell.
@@ -112,7 +131,7 @@ impl Capture {
     /// Puts the programs back that tell nothing. Who was taken out meanwhile, or joined anew, stays as he is.
     pub fn end(&self, ground: Ground) -> Result<()> {
         let mut done = Ok(());
-        for member in self.still() {
+        for member in self.still(ground) {
             let (program, ..) = member.on_host();
             // One that can't be put back keeps no other.
             done = done.and(put(member, program, ground));
@@ -120,12 +139,16 @@ impl Capture {
         done
     }
 
-    /// Who is captured still.
-    pub fn still(&self) -> Vec<&Member> {
-        let is_ours = |captured: &&Captured| {
-            let pins = MemberPins::of(&captured.member.segment, &captured.member.host);
+    /// Who is captured still, wherever the host's end is by now.
+    pub fn still(&self, ground: Ground) -> Vec<&Member> {
+        let is_ours = |Captured { member, tally, .. }: &&Captured| {
+            let pins = MemberPins::of(&member.segment, &member.host);
             let found = pins::open_map(&pins.map(&capture::tally()), &capture::tally());
-            found.is_ok_and(|found| found.info().id == captured.tally.info().id)
+            let (_, spot) = member.on_host();
+            let held = || ground.held(&member.host, spot, member.attach, &pins.forward());
+            found.is_ok_and(|found| found.info().id == tally.info().id)
+                && ground.alive(member).unwrap_or(false)
+                && held().is_ok_and(|held| held.is_some())
         };
         self.members.iter().filter(is_ours).map(|captured| &captured.member).collect()
     }
@@ -136,10 +159,12 @@ impl Capture {
     }
 
     /// Takes what is there, in its order.
-    pub fn take(&mut self) -> Vec<Packet> {
-        let (mut packets, since) = (Vec::new(), self.since);
+    pub fn take(&mut self) -> Result<Vec<Packet>> {
+        let mut packets = Vec::new();
+        // From the programs' clock to that of the day, which may have been set.
+        let since = clock(ClockId::CLOCK_REALTIME)?.wrapping_sub(clock(ClockId::CLOCK_MONOTONIC)?);
         self.ring.drain(&mut |record| packets.extend(read(record, since)));
-        packets
+        Ok(packets)
     }
 
     /// What has come by of each until now.

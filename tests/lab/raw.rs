@@ -157,24 +157,43 @@ pub fn send_ip(to: Ipv4Addr, protocol: i32, payload: &[u8]) -> Result<()> {
 
 /// Sends a frame as it is out by an interface of the calling thread's namespace.
 pub fn send_frame(ifname: &str, frame: &[u8]) -> Result<()> {
-    // SAFETY: no address is given.
-    let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) };
-    if fd < 0 {
-        return Err(Error::last_os_error());
+    Wire::open(ifname)?.send(frame)
+}
+
+/// Where frames are sent as they are.
+#[derive(Debug)]
+pub struct Wire {
+    socket: OwnedFd,
+    to: libc::sockaddr_ll,
+}
+
+impl Wire {
+    /// An interface of the calling thread's namespace.
+    pub fn open(ifname: &str) -> Result<Self> {
+        // SAFETY: no address is given.
+        let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, 0) };
+        if fd < 0 {
+            return Err(Error::last_os_error());
+        }
+        // SAFETY: the kernel has just opened it.
+        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        let name = std::ffi::CString::new(ifname)?;
+        // SAFETY: numbers only, for which zero is a valid value.
+        let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+        to.sll_family = libc::AF_PACKET as u16;
+        // SAFETY: the name is a C string.
+        to.sll_ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) } as i32;
+        Ok(Self { socket, to })
     }
-    // SAFETY: the kernel has just opened it.
-    let socket = unsafe { OwnedFd::from_raw_fd(fd) };
-    let name = std::ffi::CString::new(ifname)?;
-    // SAFETY: numbers only, for which zero is a valid value.
-    let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    to.sll_family = libc::AF_PACKET as u16;
-    // SAFETY: the name is a C string.
-    to.sll_ifindex = unsafe { libc::if_nametoindex(name.as_ptr()) } as i32;
-    let (data, len, size) = (frame.as_ptr().cast(), frame.len(), size_of_val(&to) as u32);
-    // SAFETY: the frame and the address outlive the call, and their lengths are theirs.
-    let sent =
-        unsafe { libc::sendto(socket.as_raw_fd(), data, len, 0, (&raw const to).cast(), size) };
-    if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+
+    /// Sends one, whatever it is.
+    pub fn send(&self, frame: &[u8]) -> Result<()> {
+        let (data, len, size) = (frame.as_ptr().cast(), frame.len(), size_of_val(&self.to) as u32);
+        let (fd, to) = (self.socket.as_raw_fd(), (&raw const self.to).cast());
+        // SAFETY: the frame and the address outlive the call, and their lengths are theirs.
+        let sent = unsafe { libc::sendto(fd, data, len, 0, to, size) };
+        if sent < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+    }
 }
 
 /// A command that gives a descriptor.

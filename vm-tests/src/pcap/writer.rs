@@ -11,6 +11,7 @@ const IF_NAME: u16 = 2;
 const IF_DESCRIPTION: u16 = 3;
 const ISB_IFRECV: u16 = 4;
 const ISB_IFDROP: u16 = 5;
+const ISB_FILTERACCEPT: u16 = 6;
 /// Time stamps are in nanoseconds: ten to the minus ninth.
 const NANOSECONDS: u8 = 9;
 
@@ -29,8 +30,8 @@ pub struct Writer<W: Write> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Begins a file, of a capture by this program, with at most `snaplen` bytes of a packet.
-    pub fn new(out: W, by: &str, interfaces: &[Interface], snaplen: u32) -> io::Result<Self> {
+    /// Begins a file, of a capture by this program.
+    pub fn new(out: W, by: &str) -> io::Result<Self> {
         let mut writer = Self { out };
         let mut section = ng::BYTE_ORDER.to_le_bytes().to_vec();
         // Version 1.0, of a length that is not known yet.
@@ -39,17 +40,19 @@ impl<W: Write> Writer<W> {
         option(&mut section, SHB_USERAPPL, by.as_bytes());
         end_of_options(&mut section);
         writer.block(u32::from_le_bytes(ng::MAGIC), &section)?;
-        for interface in interfaces {
-            let mut body = (ETHERNET as u16).to_le_bytes().to_vec();
-            body.extend([0, 0]);
-            body.extend(snaplen.to_le_bytes());
-            option(&mut body, IF_NAME, interface.name.as_bytes());
-            option(&mut body, IF_DESCRIPTION, interface.description.as_bytes());
-            option(&mut body, ng::IF_TSRESOL, &[NANOSECONDS]);
-            end_of_options(&mut body);
-            writer.block(ng::INTERFACE, &body)?;
-        }
         Ok(writer)
+    }
+
+    /// Adds an interface, with at most `snaplen` bytes of a packet.
+    pub fn interface(&mut self, interface: &Interface, snaplen: u32) -> io::Result<()> {
+        let mut body = (ETHERNET as u16).to_le_bytes().to_vec();
+        body.extend([0, 0]);
+        body.extend(snaplen.to_le_bytes());
+        option(&mut body, IF_NAME, interface.name.as_bytes());
+        option(&mut body, IF_DESCRIPTION, interface.description.as_bytes());
+        option(&mut body, ng::IF_TSRESOL, &[NANOSECONDS]);
+        end_of_options(&mut body);
+        self.block(ng::INTERFACE, &body)
     }
 
     /// Adds a packet of an interface, by its place among them, and what is said of it.
@@ -65,20 +68,22 @@ impl<W: Write> Writer<W> {
         self.block(ng::ENHANCED_PACKET, &body)
     }
 
-    /// Says of an interface how many packets came by, and how many of them were lost to the capture.
-    pub fn statistics(
-        &mut self,
-        interface: u32,
-        time: u64,
-        [came, lost]: [u64; 2],
-    ) -> io::Result<()> {
+    /// Says of an interface how many packets came by, how many of them were lost to the capture, and how many are
+    /// in the file.
+    pub fn statistics(&mut self, interface: u32, time: u64, counts: [u64; 3]) -> io::Result<()> {
         const STATISTICS: u32 = 5;
         let mut body = interface.to_le_bytes().to_vec();
         body.extend(halves(time));
-        option(&mut body, ISB_IFRECV, &came.to_le_bytes());
-        option(&mut body, ISB_IFDROP, &lost.to_le_bytes());
+        for (code, count) in [ISB_IFRECV, ISB_IFDROP, ISB_FILTERACCEPT].into_iter().zip(counts) {
+            option(&mut body, code, &count.to_le_bytes());
+        }
         end_of_options(&mut body);
         self.block(STATISTICS, &body)
+    }
+
+    /// Where it is written to.
+    pub fn get_ref(&self) -> &W {
+        &self.out
     }
 
     /// What was written can be read.
