@@ -14,7 +14,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const BOOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels/boot");
 const PINS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/kernels/pins");
 /// What is run on each.
-const TESTS: [&str; 3] = ["features", "same_bytes the_whole_catalogue", "capture"];
+const TESTS: [&str; 3] = ["features", "same_bytes the_whole_catalogue", "capture each_packet"];
 /// The row of `same_bytes`.
 const BYTES: &str = "each program it loads: verdicts and bytes as in the VM";
 /// Between these the README has the table.
