@@ -54,7 +54,6 @@ pub struct Plan {
     /// After `up`: who is joined on the bridge, as far as they were looked at. After `down`: who is no more.
     pub members: Vec<Member>,
     /// The chain that is made, or those that are taken down.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub chains: Vec<chain::Chain>,
     /// Who stays joined there as he is: nobody has read these records.
     #[serde(skip)]

@@ -62,7 +62,6 @@ struct Told<'a> {
     from: &'a str,
     to: &'a str,
     probes: &'a [Probe],
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
     unseen: &'a [&'static str],
     account: &'a Account,
 }

@@ -379,7 +379,7 @@ impl Watch {
     ) {
         let container = Some(container).filter(|name| !name.is_empty());
         let milliseconds = begun.map(|begun| begun.elapsed().as_millis() as u64);
-        self.teller.tell(&Event { event, bridge, container, what, milliseconds });
+        self.teller.tell(&Event { version: 1, event, bridge, container, what, milliseconds });
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Teller {
 /// Something that was done, or was not.
 #[derive(Serialize)]
 pub struct Event<'a> {
+    /// Of this form.
+    pub version: u32,
     /// `watching`, `joined`, `left`, `mended`, `named`, `failed` or `warning`
     pub event: &'static str,
     /// The bridge's name.
@@ -38,7 +40,7 @@ impl Teller {
             }
             return;
         }
-        let Event { event: word, bridge, container, what, milliseconds } = event;
+        let Event { event: word, bridge, container, what, milliseconds, .. } = event;
         let container = container.map_or(String::new(), |name| format!(" {name}"));
         let what = what.map_or(String::new(), |what| format!(": {what}"));
         let time = milliseconds.map_or(String::new(), |time| format!(" in {time} ms"));
