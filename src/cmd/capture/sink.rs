@@ -44,6 +44,7 @@ struct Source {
 /// A packet, as `--json` prints it.
 #[derive(Serialize)]
 struct Line<'a> {
+    version: u32,
     /// Nanoseconds since 1970.
     time_ns: u64,
     /// Who sent it.
@@ -164,7 +165,8 @@ impl<'a> Sink<'a> {
         };
         if self.args.json {
             let (time_ns, length) = (*time, *length);
-            return line(out, &Line { time_ns, container, verdict, length, summary });
+            let version = 1;
+            return line(out, &Line { version, time_ns, container, verdict, length, summary });
         }
         let since = time.saturating_sub(*self.first.get_or_insert(*time));
         let (seconds, micros) = (since / 1_000_000_000, since / 1000 % 1_000_000);
