@@ -108,7 +108,8 @@ pub fn run(args: Args) -> Result<()> {
         None => plan(&args.containers, args.join, &namespaces)?,
     };
     let ground = Ground::new(&namespaces);
-    plan.warnings.extend(handful(rules(&plan.members, ground)));
+    let told = rules(&plan.members, ground);
+    plan.warnings.extend(if args.json { told } else { handful(told) });
     execute(plan, ground, args.dry_run, args.json, "joined")
 }
 
