@@ -67,6 +67,31 @@ fn up_warns_of_a_handful() {
 }
 
 #[test]
+fn who_was_joined_before_is_no_stranger() {
+    lab_with("who_was_joined_before_is_no_stranger", RULE_TOOLS, |lab| {
+        let pair = lab.pair_at(Where::Own);
+        lab.xhop(&["up", "netns:a", "netns:b"]).ok();
+        pair.bridge.container("c", "10.9.0.4/24", "fd09::4/64");
+        lab.nft(&[
+            "add table bridge t; add chain bridge t c".into(),
+            "add rule bridge t c ip saddr 10.9.0.4 ip daddr 10.9.0.2 drop".into(),
+            "add rule bridge t c ip saddr 10.9.0.4 ip daddr != 10.9.0.4-10.9.0.9 drop".into(),
+            "add rule bridge t c iifname \"veth-c\" oifname \"veth-a\" drop".into(),
+            "add rule bridge t c ip saddr 10.9.0.4 ip daddr 10.9.0.5 drop".into(),
+        ]);
+        // a and b are not looked for, but what c sends them hops.
+        let done = lab.xhop(&["up", "netns:c"]);
+        let told = done.stderr.matches(" rule `").count();
+        assert_eq!(told, 3, "{done}");
+        for what in ["handle 2", "handle 3", "handle 4"] {
+            assert!(done.stderr.contains(&format!("`bridge t c {what}` (drop)")), "{done}");
+        }
+        done.ok();
+        assert_eq!(lab.rules().len(), 3);
+    });
+}
+
+#[test]
 fn watch_warns_once_of_who_comes() {
     lab_with("watch_warns_once_of_who_comes", RULE_TOOLS, |lab| {
         let bridge = lab.bridge_at(Where::Own, "br0");

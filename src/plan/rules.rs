@@ -1,14 +1,16 @@
 //! Rules of the host that name who is joined: what hops goes round them.
 
+use std::cell::LazyCell;
 use std::net::IpAddr;
 
 use super::ground::Ground;
 use super::member::Member;
+use super::record;
 use super::segment::Segment;
 use crate::Result;
 use crate::container::Interface;
 use crate::sys::netlink::netfilter;
-use crate::sys::rule::{Kind, Named, Rule, Sought};
+use crate::sys::rule::{Kind, Named, Others, Rule, Sought};
 use crate::sys::xtables;
 
 /// How many warnings of rules people are given.
@@ -52,7 +54,8 @@ fn look(
     let addresses = ground.rtnl(&netns)?.addrs()?.into_iter();
     let nets = addresses.filter(|one| one.ifindex == segment.bridge.ifindex);
     let nets: Vec<(IpAddr, u8)> = nets.map(|one| (one.ip, one.prefix)).collect();
-    let mut sought = Sought::default();
+    let others = LazyCell::new(others(segment, &members));
+    let mut sought = Sought { joined: Vec::new(), bridge: Vec::new(), others };
     interface(&segment.bridge, "", &mut sought.bridge);
     for member in members {
         let of = format!(" of {}", member.name);
@@ -68,6 +71,25 @@ fn look(
         |rule: &Rule, named: &[bool]| warnings.push(warning(rule, named, &sought.joined));
     let of_nftables = netfilter::rules(&netns, &sought, &mut tell);
     of_nftables.and(xtables::rules(&netns, &sought, &mut tell))
+}
+
+/// All else who is joined there, as recorded: nobody has had to read that yet. A record that is no good makes
+/// nobody known.
+fn others(segment: &Segment, members: &[&Member]) -> Others {
+    let segment = segment.clone();
+    let looked_at: Vec<u32> = members.iter().map(|member| member.host.ifindex).collect();
+    Box::new(move || {
+        let places = record::places().unwrap_or_default().into_iter();
+        let others =
+            places.filter(|place| place.is_on(&segment) && !looked_at.contains(&place.host));
+        let mut all = Vec::new();
+        for member in others.filter_map(|place| place.read().ok()) {
+            all.extend(member.addresses.iter().map(|address| ip(*address, &[], "")));
+            all.push(exactly(Kind::Mac, &member.mac.0, String::new()));
+            interface(&member.host, "", &mut all);
+        }
+        all
+    })
 }
 
 fn warning(rule: &Rule, named: &[bool], joined: &[Named]) -> String {

@@ -1,6 +1,8 @@
 //! Rules of packet filters by what they name: addresses and interfaces, each as a number, so that a prefix, a range
 //! and a wildcard are all the same thing.
 
+use std::cell::LazyCell;
+
 /// What a rule may name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
@@ -45,11 +47,14 @@ pub enum Side {
     From,
     /// Whom it is to; the interface by which it goes.
     To,
+    /// Of the connection that it is of, whichever way it goes itself.
+    Connection,
     /// What it gets instead: a translation.
     Given,
 }
 
-/// A condition of a rule, or what it translates to: all from one number to another, both included.
+/// A condition of a rule, or what it translates to: all whose bits of a mask are from one number to another, both
+/// included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Part {
     /// Of what.
@@ -60,6 +65,8 @@ pub struct Part {
     pub from: u128,
     /// The last.
     pub to: u128,
+    /// The bits that count. They may be any: `& 0.0.0.255`.
+    pub mask: u128,
     /// All but these.
     pub negated: bool,
 }
@@ -68,14 +75,14 @@ impl Part {
     /// Where the bits of `mask` are as in `value`. What is missing of both may be anything.
     pub fn masked(kind: Kind, side: Side, value: &[u8], mask: &[u8]) -> Self {
         let mask = kind.number(mask, 0);
-        let from = kind.number(value, 0) & mask;
-        Self { kind, side, from, to: from | (kind.max() & !mask), negated: false }
+        let only = kind.number(value, 0) & mask;
+        Self { kind, side, from: only, to: only, mask, negated: false }
     }
 
     /// From the one to the other.
     pub fn between(kind: Kind, side: Side, from: &[u8], to: &[u8]) -> Self {
         let (from, to) = (kind.number(from, 0), kind.number(to, 0xff));
-        Self { kind, side, from, to, negated: false }
+        Self { kind, side, from, to, mask: kind.max(), negated: false }
     }
 
     /// The same, or all but that.
@@ -84,7 +91,16 @@ impl Part {
     }
 
     fn covers(&self, one: &Named) -> bool {
-        self.kind == one.kind && (self.from..=self.to).contains(&one.number)
+        self.kind == one.kind && self.has(one.number)
+    }
+
+    fn has(&self, number: u128) -> bool {
+        (self.from..=self.to).contains(&(number & self.mask))
+    }
+
+    /// Whether it is one, and not many.
+    fn is_single(&self) -> bool {
+        self.from == self.to && self.mask == self.kind.max()
     }
 }
 
@@ -105,6 +121,8 @@ pub struct Rule {
     pub lookups: Vec<Lookup>,
     /// Whether it sees what comes by the bridge as coming by the bridge, not by a port of it.
     pub sees_bridge: bool,
+    /// Whether it sees only what is to the host itself, or from it.
+    pub is_local: bool,
 }
 
 /// What is looked for in a set of nf_tables, or taken from it.
@@ -131,7 +149,8 @@ pub struct Named {
     pub kind: Kind,
     /// Which.
     pub number: u128,
-    /// What has all of this names nobody in particular: the first and the last address of a subnet.
+    /// What has all of this names nobody in particular: the first and the last address of a subnet. Under any mask
+    /// the one stays the lowest and the other the highest.
     pub within: (u128, u128),
     /// For people.
     pub text: String,
@@ -140,22 +159,27 @@ pub struct Named {
 impl Named {
     /// Whether this is it, or has it among others.
     pub fn is_in(&self, part: &Part) -> bool {
-        let wide = part.from <= self.within.0 && self.within.1 <= part.to;
-        part.covers(self) && (part.from == part.to || !wide)
+        let wide = part.has(self.within.0) && part.has(self.within.1);
+        part.covers(self) && (part.is_single() || !wide)
     }
 }
 
 /// Whom rules may name.
-#[derive(Clone, PartialEq, Eq, Debug, Default)]
+#[derive(Debug)]
 pub struct Sought {
-    /// Who is joined.
+    /// Those of who is joined that are to be found.
     pub joined: Vec<Named>,
     /// Their bridge.
     pub bridge: Vec<Named>,
+    /// Who else is joined there. Few rules ask for it.
+    pub others: LazyCell<Vec<Named>, Others>,
 }
 
+/// Tells who else is joined.
+pub type Others = Box<dyn FnOnce() -> Vec<Named>>;
+
 impl Sought {
-    /// Whom of those who are joined it names, each by its place in the list; but for what is in sets.
+    /// Whom of those who are sought it names, each by its place in the list; but for what is in sets.
     pub fn named_by(&self, rule: &Rule) -> Vec<bool> {
         let named = |one: &Named| rule.parts.iter().any(|part| one.is_in(part));
         self.joined.iter().map(named).collect()
@@ -163,22 +187,43 @@ impl Sought {
 
     /// Whether these are interfaces by which what is joined comes or goes.
     pub fn is_here(&self, part: &Part) -> bool {
-        self.joined.iter().chain(&self.bridge).any(|one| part.covers(one))
+        self.bridge.iter().any(|one| part.covers(one)) || self.has_any(part)
+    }
+
+    fn has_any(&self, part: &Part) -> bool {
+        let covered = |one| part.covers(one);
+        self.joined.iter().any(covered) || self.others.iter().any(covered)
+    }
+
+    fn has_all(&self, part: &Part) -> bool {
+        let covered = |one: &Named| one.kind != part.kind || part.covers(one);
+        self.joined.iter().all(covered) && self.others.iter().all(covered)
+    }
+
+    /// Whether what was to others may be to one who is joined by this rule, or from one.
+    fn is_given(&self, rule: &Rule) -> bool {
+        rule.lookups.iter().any(|lookup| lookup.given)
+            || rule.parts.iter().any(|part| part.side == Side::Given && self.has_any(part))
     }
 
     /// Whether the rule can't be for what goes from one who is joined to another, by what it says itself: it is for
-    /// other interfaces, or for what comes back to whom it is from.
+    /// the host itself, for other interfaces, from others or to others, or for what comes back to whom it is from.
     pub fn is_elsewhere(&self, rule: &Rule) -> bool {
-        rule.parts.iter().any(|part| match (part.kind, part.negated) {
+        let elsewhere = |part: &Part| match (part.kind, part.negated) {
             (Kind::Ifname | Kind::Ifindex, false) => !self.is_here(part),
             (Kind::Ifname | Kind::Ifindex, true) => {
                 rule.sees_bridge && self.bridge.iter().any(|one| part.covers(one))
             }
-            (_, negated) => {
-                let one = part.side == Side::From && part.from == part.to && !negated;
+            _ if !matches!(part.side, Side::From | Side::To) => false,
+            // Of one alone it is not for others, even if nobody else is joined yet.
+            (_, true) => !part.is_single() && self.has_all(part) && !self.is_given(rule),
+            (_, false) => {
+                let one = part.side == Side::From && part.is_single();
                 one && rule.parts.contains(&Part { side: Side::To, ..*part })
+                    || !self.has_any(part) && !self.is_given(rule)
             }
-        })
+        };
+        rule.is_local || rule.parts.iter().any(elsewhere)
     }
 }
 
@@ -187,6 +232,7 @@ mod tests {
     use super::*;
 
     const A: [u8; 4] = [10, 9, 0, 2];
+    const OTHER: [u8; 4] = [10, 9, 0, 9];
 
     fn sought() -> Sought {
         let v4 = |address: [u8; 4]| Kind::V4.number(&address, 0);
@@ -203,13 +249,17 @@ mod tests {
                 name(b"veth-a"),
             ],
             bridge: vec![name(b"br0")],
+            others: LazyCell::new(Box::new(move || {
+                vec![Named { kind: Kind::V4, number: v4(OTHER), within, text: String::new() }]
+            })),
         }
     }
 
     fn named(parts: Vec<Part>) -> Vec<usize> {
         let (place, does, lookups) = Default::default();
         let by = "nftables";
-        let rule = Rule { by, place, number: 1, does, parts, lookups, sees_bridge: true };
+        let (sees_bridge, is_local) = (true, false);
+        let rule = Rule { by, place, number: 1, does, parts, lookups, sees_bridge, is_local };
         let named = sought().named_by(&rule).into_iter().enumerate();
         let named = named.filter(|(_, named)| *named && !sought().is_elsewhere(&rule));
         named.map(|(at, _)| at).collect()
@@ -253,5 +303,26 @@ mod tests {
         assert_eq!(named(vec![a(), by(b"br0\0").negated(true)]), [] as [usize; 0], "published");
         assert_eq!(named(vec![a(), net(Side::To, A, 32)]), [] as [usize; 0], "to itself");
         assert_eq!(named(vec![a(), net(Side::To, A, 31)]), [0]);
+        let to = |address, bits| net(Side::To, address, bits);
+        assert_eq!(named(vec![a(), to(OTHER, 32)]), [0], "joined too");
+        assert_eq!(named(vec![a(), to([8, 8, 8, 8], 32)]), [] as [usize; 0], "to others");
+        assert_eq!(named(vec![a(), to([10, 9, 0, 0], 24)]), [0]);
+        assert_eq!(named(vec![a(), to([10, 9, 0, 0], 24).negated(true)]), [] as [usize; 0]);
+        assert_eq!(named(vec![a(), to([10, 9, 0, 0], 29).negated(true)]), [0], "to the other");
+        let of_connection = net(Side::Connection, [8, 8, 8, 8], 32);
+        assert_eq!(named(vec![a(), of_connection]), [0], "whose address may have been given");
+        let given = |address| named(vec![a(), to([8, 8, 8, 8], 32), net(Side::Given, address, 32)]);
+        assert_eq!(given(OTHER), [0]);
+        assert_eq!(given([8, 8, 4, 4]), [] as [usize; 0]);
+    }
+
+    #[test]
+    fn masks_with_holes() {
+        let masked = |value, mask: [u8; 4]| Part::masked(Kind::V4, Side::From, value, &mask);
+        assert_eq!(named(vec![masked(&[0, 0, 0, 2], [0, 0, 0, 255])]), [0]);
+        assert_eq!(named(vec![masked(&[10, 0, 0, 2], [255, 0, 0, 255])]), [0]);
+        assert_eq!(named(vec![masked(&[0, 0, 0, 3], [0, 0, 0, 255])]), [] as [usize; 0]);
+        let wide = masked(&[10, 0, 0, 0], [255, 0, 255, 0]);
+        assert_eq!(named(vec![wide]), [] as [usize; 0], "all of the subnet");
     }
 }

@@ -126,7 +126,7 @@ impl Family {
         entries: &[u8],
         each: &mut dyn FnMut(&Rule),
     ) -> Option<()> {
-        let (mut at, mut chain, mut number) = (0, String::new(), 0);
+        let (mut at, mut chain, mut number, mut is_local) = (0, String::new(), 0, false);
         while at < entries.len() {
             let rest = entries.get(at..)?;
             let target = usize::from(u16_at(rest, self.offsets)?);
@@ -134,12 +134,12 @@ impl Family {
             let (mut matches, target) = (entry.get(self.entry..target)?, entry.get(target..)?);
             let (name, revision, data) = extension(target)?;
             if let Some(hook) = hook_at(info, at) {
-                (chain, number) = (hook.into(), 0);
+                (chain, number, is_local) = (hook.into(), 0, matches!(hook, "INPUT" | "OUTPUT"));
             }
             at += entry.len();
             // It stands before a chain of the user's own, and after all.
             if name == b"ERROR" {
-                (chain, number) = (text(data), 0);
+                (chain, number, is_local) = (text(data), 0, false);
                 continue;
             }
             number += 1;
@@ -162,6 +162,7 @@ impl Family {
                 parts,
                 lookups: Vec::new(),
                 sees_bridge: true,
+                is_local,
             });
         }
         Some(())

@@ -5,7 +5,7 @@ use neli::consts::socket::NlFamily;
 
 use super::super::msg::{attr, attrs, until_nul};
 use super::super::socket::{About, Socket};
-use super::{INET, IPV4, IPV6, NFTABLES, is_there, number, place, request};
+use super::{BRIDGE, INET, IPV4, IPV6, NFTABLES, is_there, number, place, request};
 use crate::Result;
 use crate::sys::netns::Netns;
 use crate::sys::rule::{Kind, Part, Side};
@@ -22,8 +22,11 @@ const NFTA_HOOK_HOOKNUM: u16 = 1;
 const NFTA_HOOK_DEV: u16 = 3;
 const NFTA_HOOK_DEVS: u16 = 4;
 const NFTA_DEVICE_PREFIX: u16 = 2;
-/// `NF_INET_FORWARD` (include/uapi/linux/netfilter.h)
+/// `NF_INET_LOCAL_IN`, `NF_INET_FORWARD`, `NF_INET_LOCAL_OUT` (include/uapi/linux/netfilter.h); `NF_BR_*` are the same.
+/// `NF_NETDEV_EGRESS` is 1 too.
+const LOCAL_IN: u32 = 1;
 const FORWARD: u32 = 2;
+const LOCAL_OUT: u32 = 3;
 /// `NF_DROP`
 const DROP: u32 = 0;
 
@@ -36,6 +39,8 @@ pub struct Chain {
     pub v4: bool,
     /// Whether it sees IPv6 that is forwarded.
     pub v6: bool,
+    /// Whether it sees only what is to the host itself, or from it.
+    pub is_local: bool,
     /// Whether it drops what no rule of it takes.
     pub drops: bool,
     /// The interfaces that it is bound to.
@@ -68,7 +73,8 @@ pub(super) fn read_chains(socket: &Socket) -> Result<Vec<Chain>> {
 pub(super) fn parse(body: &[u8]) -> Option<Option<Chain>> {
     let (family, tail) = (*body.first()?, body.get(4..)?);
     let Some(hook) = attr(tail, NFTA_CHAIN_HOOK) else { return Some(None) };
-    let forwards = number(hook, NFTA_HOOK_HOOKNUM) == Some(FORWARD);
+    let hooknum = number(hook, NFTA_HOOK_HOOKNUM);
+    let forwards = hooknum == Some(FORWARD);
     let devices = attrs(attr(hook, NFTA_HOOK_DEVS).unwrap_or_default());
     let one = attr(hook, NFTA_HOOK_DEV).map(|name| (NFTA_HOOK_DEV, name));
     let part = |(kind, name): (u16, &[u8])| {
@@ -80,6 +86,8 @@ pub(super) fn parse(body: &[u8]) -> Option<Option<Chain>> {
         name: place(family, attr(tail, NFTA_CHAIN_TABLE)?, attr(tail, NFTA_CHAIN_NAME)?),
         v4: forwards && matches!(family, INET | IPV4),
         v6: forwards && matches!(family, INET | IPV6),
+        is_local: matches!(family, INET | IPV4 | IPV6 | BRIDGE)
+            && matches!(hooknum, Some(LOCAL_IN | LOCAL_OUT)),
         drops: number(tail, NFTA_CHAIN_POLICY) == Some(DROP),
         to: devices.chain(one).map(part).collect(),
     }))
@@ -107,8 +115,10 @@ mod tests {
         }
         body.extend(FORWARD.to_be_bytes());
         let (name, to) = ("ip filter FORWARD".to_owned(), Vec::new());
-        let chain =
-            |drops| Chain { name: name.clone(), v4: true, v6: false, drops, to: to.clone() };
+        let chain = |drops| {
+            let (name, to) = (name.clone(), to.clone());
+            Chain { name, v4: true, v6: false, is_local: false, drops, to }
+        };
         assert_eq!(parse(&body), Some(Some(chain(false))));
         body.extend(8u16.to_ne_bytes());
         body.extend(NFTA_CHAIN_POLICY.to_ne_bytes());

@@ -13,10 +13,10 @@ const NFTA_RULE_EXPRESSIONS: u16 = 4;
 const NFTA_EXPR_NAME: u16 = 1;
 const NFTA_EXPR_DATA: u16 = 2;
 
-/// From where fields are loaded: a header of the packet (`NFT_PAYLOAD_*`, the network's by what it is), or `NFT_META_*`
-/// and `NFT_CT_*` from these numbers on.
+/// From where fields are loaded: a header of the packet (`NFT_PAYLOAD_*`, the network's by what it is: IPv6's has a
+/// number that is free), or `NFT_META_*` and `NFT_CT_*` from these numbers on.
 const IP_HEADER: u32 = 1;
-const IPV6_HEADER: u32 = 3;
+const IPV6_HEADER: u32 = 0x80;
 const META: u32 = 0x100;
 const CT: u32 = 0x200;
 
@@ -32,10 +32,10 @@ const FIELDS: [(u32, u32, Kind, Side); 14] = [
     (META | 5, 0, Kind::Ifindex, Side::To),
     (META | 6, 0, Kind::Ifname, Side::From),
     (META | 7, 0, Kind::Ifname, Side::To),
-    (CT | 19, 0, Kind::V4, Side::From),
-    (CT | 20, 0, Kind::V4, Side::To),
-    (CT | 21, 0, Kind::V6, Side::From),
-    (CT | 22, 0, Kind::V6, Side::To),
+    (CT | 19, 0, Kind::V4, Side::Connection),
+    (CT | 20, 0, Kind::V4, Side::Connection),
+    (CT | 21, 0, Kind::V6, Side::Connection),
+    (CT | 22, 0, Kind::V6, Side::Connection),
 ];
 
 /// Expressions that neither decide nor change anything.
@@ -61,6 +61,7 @@ pub(super) fn parse(body: &[u8]) -> Option<Rule> {
             parts: Vec::new(),
             lookups: Vec::new(),
             sees_bridge: !matches!(family, BRIDGE | NETDEV),
+            is_local: false,
         },
     };
     for (_, expr) in attrs(attr(tail, NFTA_RULE_EXPRESSIONS).unwrap_or_default()) {
@@ -78,8 +79,8 @@ struct Register {
     len: usize,
     kind: Kind,
     side: Side,
-    /// The bits that were cleared.
-    open: u128,
+    /// The bits that were not cleared.
+    mask: u128,
     /// Between what it must be, as far as only one end is said at a time.
     from: u128,
     to: u128,
@@ -107,7 +108,7 @@ impl<'b> Reader<'b> {
                 *at = payload;
             }
         }
-        let [_, first, second, third, fourth, _] = attributes;
+        let [_, first, second, third, fourth, fifth] = attributes;
         let of =
             |payload: &[u8]| payload.first_chunk().copied().map_or(u32::MAX, u32::from_be_bytes);
         let value = |payload: &'b [u8]| attr(payload, VALUE).unwrap_or_default();
@@ -121,7 +122,7 @@ impl<'b> Reader<'b> {
             }
             b"meta" => self.load(one, two | META, 0, 16),
             b"ct" => self.load(one, two | CT, 0, 16),
-            b"bitwise" => self.mask(one, two, value(fourth)),
+            b"bitwise" => self.mask(one, two, value(fourth), value(fifth)),
             b"cmp" => self.compare(one, two, value(third), value(third)),
             b"range" => self.compare(one, two, value(third), value(fourth)),
             b"lookup" => {
@@ -132,11 +133,15 @@ impl<'b> Reader<'b> {
                 }
                 match three {
                     0 => self.rule.does = "vmap".into(),
-                    _ => self.mapped = Some((three, first)),
+                    _ => {
+                        self.free(one_of(three));
+                        self.mapped = Some((three, first));
+                    }
                 }
             }
             b"immediate" if one == 0 => self.verdict(attr(second, 2u16).unwrap_or_default()),
             b"immediate" => {
+                self.free(one_of(one));
                 let to = self.bytes.iter_mut().skip(one_of(one));
                 to.zip(value(second)).for_each(|(to, byte)| *to = *byte);
                 self.mapped = None;
@@ -152,6 +157,15 @@ impl<'b> Reader<'b> {
                 of_target(until_nul(first), two, third, self.ip(), &mut self.rule.parts);
             }
             name => {
+                // What is not understood is put there.
+                match name {
+                    b"exthdr" | b"fib" | b"numgen" | b"osf" | b"rt" | b"xfrm" => {
+                        self.free(one_of(one));
+                    }
+                    b"hash" | b"socket" | b"tunnel" => self.free(one_of(two)),
+                    b"inner" => self.free(0),
+                    _ => {}
+                }
                 let name = text(name);
                 if SILENT.split(' ').all(|silent| silent != name) {
                     self.rule.does = name;
@@ -174,22 +188,24 @@ impl<'b> Reader<'b> {
             if from == source && (offset..end).contains(&at) {
                 let len = kind.size().min((end - at) as usize);
                 let (at, to) = (to.saturating_add((at - offset) as usize), kind.max());
-                self.registers.push(Register { at, len, kind, side, open: 0, from: 0, to });
+                self.registers.push(Register { at, len, kind, side, mask: to, from: 0, to });
             }
         }
     }
 
-    /// Bits are cleared on the way from one register to another.
-    fn mask(&mut self, from: u32, to: u32, mask: &[u8]) {
+    /// Bits are cleared on the way from one register to another. Where others are turned, or all are moved, it is not
+    /// known any more what is there.
+    fn mask(&mut self, from: u32, to: u32, mask: &[u8], turned: &[u8]) {
         let mut moved = self.registers.clone();
         let to = one_of(to);
         self.free(to);
         moved.retain_mut(|register| {
             let Some(at) = register.from(one_of(from)) else { return false };
-            let kept = register.kind.number(mask.get(at..).unwrap_or_default(), 0xff);
-            register.open |= register.kind.max() & !kept;
+            register.mask &= register.kind.number(mask.get(at..).unwrap_or_default(), 0xff);
             register.at = to.saturating_add(at);
-            true
+            // What it had to be until here has been said.
+            (register.from, register.to) = (0, register.kind.max());
+            !mask.is_empty() && turned.iter().all(|bits| *bits == 0)
         });
         self.registers.extend(moved);
     }
@@ -205,7 +221,7 @@ impl<'b> Reader<'b> {
             if first.len() <= skip {
                 continue;
             }
-            let (low, high) = (cut(first, 0), cut(last, 0xff) | register.open);
+            let (low, high) = (cut(first, 0), cut(last, 0xff));
             match op {
                 0 | 1 => {
                     let part = Part { from: low, to: high, ..register.part() };
@@ -269,8 +285,8 @@ impl Register {
     }
 
     fn part(&self) -> Part {
-        let Self { kind, side, from, to, .. } = *self;
-        Part { kind, side, from, to, negated: false }
+        let Self { kind, side, from, to, mask, .. } = *self;
+        Part { kind, side, from, to, mask, negated: false }
     }
 }
 

@@ -50,6 +50,7 @@ fn read(netns: &Netns, sought: &Sought, each: &mut dyn FnMut(&Rule, &[bool])) ->
             let mut rule = parse(body)?;
             if let Some(chain) = chains.iter().find(|chain| chain.name == rule.place) {
                 rule.parts.extend(at_interfaces(&chain.to, sought));
+                rule.is_local = chain.is_local;
             }
             let named = sought.named_by(&rule);
             let is_one = named.contains(&true) || !rule.lookups.is_empty();

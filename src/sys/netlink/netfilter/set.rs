@@ -98,7 +98,8 @@ impl<'s> Around<'s> {
             return self.named;
         }
         let ((from, begins), to) = (self.before, self.after.saturating_sub(1));
-        let part = Part { kind: self.one.kind, side: Side::From, from, to, negated: false };
+        let kind = self.one.kind;
+        let part = Part { kind, side: Side::From, from, to, mask: kind.max(), negated: false };
         begins && self.one.is_in(&part)
     }
 }

@@ -93,11 +93,12 @@ fn a_rule_is_read() {
     let (table, set) = ("filter".into(), "set".into());
     let lookup = Lookup { family: 2, table, set, at: 0, kind: Kind::V4, given: false };
     assert_eq!(rule.lookups, [lookup]);
-    let part = |kind, side, from, to| Part { kind, side, from, to, negated: false };
+    let part =
+        |kind, side, from, to| Part { kind, side, from, to, mask: Kind::max(kind), negated: false };
     let wildcard = Part::between(Kind::Ifname, Side::From, b"veth", b"veth").negated(true);
     let ones = v4([1; 4]);
     let want = [
-        part(Kind::V4, Side::From, v4([10, 9, 0, 2]), v4([10, 9, 0, 3])),
+        Part::masked(Kind::V4, Side::From, &[10, 9, 0, 2], &[255, 255, 255, 254]),
         wildcard,
         part(Kind::V4, Side::From, ones, ones),
         part(Kind::V4, Side::Given, v4([10, 9, 0, 3]), v4([10, 9, 0, 3])),
