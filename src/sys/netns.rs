@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::sched::CloneFlags;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::statfs::{NSFS_MAGIC, fstatfs};
+use nix::sys::statfs::{NSFS_MAGIC, Statfs, fstatfs, statfs};
 
 use super::process;
 use crate::{Error, Result};
@@ -43,13 +43,17 @@ impl Netns {
     /// Opens `/run/netns/x`, `/proc/1/ns/net` and the like.
     pub fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
-        let file = File::open(&path).map_err(Error::io(&path))?;
-        let meta = file.metadata().map_err(Error::io(&path))?;
-        let stat = fstatfs(&file).map_err(Error::sys("fstatfs", path.display()))?;
-        // A name whose namespace is gone is left behind as an empty file.
-        if stat.filesystem_type() != NSFS_MAGIC {
+        let is_none = |stat: Statfs| stat.filesystem_type() != NSFS_MAGIC;
+        // A name whose namespace is gone is left behind as an empty file, which nobody may open.
+        if statfs(&path).is_ok_and(is_none) {
             return Err(Error::Io { path, source: Errno::ENOENT.into() });
         }
+        let file = File::open(&path).map_err(Error::io(&path))?;
+        // It may have gone meanwhile.
+        if is_none(fstatfs(&file).map_err(Error::sys("fstatfs", path.display()))?) {
+            return Err(Error::Io { path, source: Errno::ENOENT.into() });
+        }
+        let meta = file.metadata().map_err(Error::io(&path))?;
         Ok(Self { fd: file.into(), dev: meta.dev(), ino: meta.ino(), path })
     }
 
