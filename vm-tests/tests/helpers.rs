@@ -95,7 +95,7 @@ fn redirect_takes_a_devmap_only() {
         asm.mov(R3, 0, "flags");
         asm.call(Helper::REDIRECT_MAP, "fails");
     });
-    assert_eq!(said, "`hash` is a hash: it takes a devmap");
+    assert_eq!(said, "`hash` is a hash: it takes a devmap_hash");
 }
 
 /// Moves the tail and gives the helper's result; then `after`, with the context in `r6`.
