@@ -80,12 +80,6 @@ pub enum Error {
         /// The container.
         name: String,
     },
-    /// There is no program that tells of packets in the place of this one.
-    #[error("program {program} tells of no packets: capture a container that is joined")]
-    NotCaptured {
-        /// Its name.
-        program: &'static str,
-    },
     /// A netlink reply can't be read.
     #[error("{call} on {on}: the kernel's reply is malformed: report it with `uname -r`")]
     Reply {

@@ -99,11 +99,13 @@ impl Capture {
     pub fn add(&mut self, member: Member, ground: Ground) -> Result<()> {
         let ifindex = member.host.ifindex;
         self.members.retain(|known| known.member.host != member.host);
-        let captured = hold(member, self.snaplen, ground);
-        let captured = captured.inspect_err(|_| self.tried.push(ifindex))?;
-        let told = self.tell(&captured, ground);
-        self.members.push(captured);
-        told
+        let told = hold(member, self.snaplen, ground).and_then(|captured| {
+            let told = self.tell(&captured, ground);
+            // Also if it could not be: what was begun is to be ended.
+            self.members.push(captured);
+            told
+        });
+        told.inspect_err(|_| self.tried.push(ifindex))
     }
 
     /// Who is captured, or was.
@@ -124,8 +126,7 @@ impl Capture {
             map.pin(pin)?;
         }
         let (program, ..) = member.on_host();
-        let telling = program.captured().ok_or(Error::NotCaptured { program: program.name() })?;
-        put(member, telling, ground)
+        put(member, program.captured().unwrap_or(program), ground)
     }
 
     /// Puts the programs back that tell nothing. Who was taken out meanwhile, or joined anew, stays as he is.
@@ -171,7 +172,8 @@ impl Capture {
     pub fn tallies(&self) -> Result<Vec<(&Member, Tally)>> {
         let mut tallies = Vec::new();
         for Captured { member, tally, .. } in &self.members {
-            tallies.push((member, read_tally(tally)?));
+            let [seen, lost] = tally.sums(&[0; 4], [tally::SEEN, tally::LOST])?;
+            tallies.push((member, Tally { seen, lost }));
         }
         Ok(tallies)
     }
@@ -213,15 +215,6 @@ fn write_snaplen(map: &Map, snaplen: u32) -> Result<()> {
     let field = value.iter_mut().skip(tally::SNAPLEN as usize);
     field.zip(u64::from(snaplen).to_ne_bytes()).for_each(|(to, byte)| *to = byte);
     map.update(&[0; 4], &value.repeat(possible_cpus()?))
-}
-
-fn read_tally(map: &Map) -> Result<Tally> {
-    let cpus = map.lookup_percpu(&[0; 4])?.unwrap_or_default();
-    let sum = |off: i16| {
-        let words = cpus.iter().filter_map(|value| value.get(off as usize..)?.first_chunk());
-        words.map(|word| u64::from_ne_bytes(*word)).fold(0, u64::wrapping_add)
-    };
-    Ok(Tally { seen: sum(tally::SEEN), lost: sum(tally::LOST) })
 }
 
 /// What a program of ours has told; `None` if that can't be.

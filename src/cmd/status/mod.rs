@@ -232,13 +232,8 @@ pub(super) fn packets(member: &Member, verdict: Verdict) -> Result<u64> {
 }
 
 fn counter(stats: &Map, verdict: Verdict) -> Result<Counter> {
-    let cpus = stats.lookup_percpu(&(verdict as u32).to_ne_bytes())?.unwrap_or_default();
-    let sum = |off: i16| -> u64 {
-        let at = off as usize;
-        let words = cpus.iter().filter_map(|cpu| cpu.get(at..at + 8)?.try_into().ok());
-        words.map(u64::from_ne_bytes).fold(0, u64::wrapping_add)
-    };
-    let (packets, bytes) = (sum(value::PACKETS), sum(value::BYTES));
+    let key = (verdict as u32).to_ne_bytes();
+    let [packets, bytes] = stats.sums(&key, [value::PACKETS, value::BYTES])?;
     Ok(Counter { verdict: verdict.name(), packets, bytes })
 }
 

@@ -198,6 +198,15 @@ impl Map {
         Ok(self.read(key)?.map(split))
     }
 
+    /// The sums over all CPUs of the `u64` at these offsets of an entry; 0 if there is no such entry.
+    pub fn sums<const N: usize>(&self, key: &[u8], offsets: [i16; N]) -> Result<[u64; N]> {
+        let cpus = self.lookup_percpu(key)?.unwrap_or_default();
+        Ok(offsets.map(|off| {
+            let words = cpus.iter().filter_map(|value| value.get(off as usize..)?.first_chunk());
+            words.map(|word| u64::from_ne_bytes(*word)).fold(0, u64::wrapping_add)
+        }))
+    }
+
     fn read(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         self.check("key", self.info.key_size as usize, key)?;
         let mut value = vec![0; self.value_len()?];

@@ -58,9 +58,8 @@ impl Ring {
     /// Takes out what is there now, record by record.
     pub fn drain(&mut self, take: &mut dyn FnMut(Vec<u8>)) {
         // SAFETY: each page begins with its position, an `unsigned long`, which both sides use as an atomic.
-        let (consumer, producer) =
-            unsafe { (self.consumer.at(0), self.producer.at::<AtomicUsize>(0)) };
-        let consumer: &AtomicUsize = consumer;
+        let [consumer, producer] =
+            unsafe { [&self.consumer, &self.producer].map(|page| page.at::<AtomicUsize>(0)) };
         let mut at = consumer.load(Ordering::Relaxed);
         let end = producer.load(Ordering::Acquire);
         while at != end {
